@@ -1,0 +1,141 @@
+"""The contract of a method: an Imputer with `fit` and `impute`, and the FitContext that `fit` gets."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from bench.images import MaskedImages
+
+
+class Imputer(ABC):
+    """A method that fills in missing pixels. Subclass it as a dataclass: its fields are its settings.
+
+    A setting's value for a run is found in this order, the later winning: the field's default,
+    `for_dataset[dataset]`, `presets[preset]`, `presets["preset/dataset"]`, and `--set METHOD.NAME=VALUE`.
+
+    Class attributes:
+        display_name: the name in tables and figures.
+        citation: BibTeX of the method's paper, or "".
+        presets: settings by preset (`smoke`, `quick`, `paper`) or by "preset/dataset".
+        for_dataset: settings by data set.
+    """
+
+    display_name: ClassVar[str] = ""
+    citation: ClassVar[str] = ""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    for_dataset: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    @abstractmethod
+    def fit(self, train: MaskedImages, context: FitContext) -> None:
+        """Learn from incomplete images, on the CPU as given; move what is needed to `context.device`.
+
+        `train` must not be changed. What `fit` draws at random comes from `context.generator`.
+        """
+
+    @abstractmethod
+    def impute(self, images: MaskedImages) -> Tensor:
+        """Fill in images that `fit` may not have seen.
+
+        An image's imputation must not depend on which other images are in the call.
+
+        Returns:
+            (N, C, H, W), float32 in [0, 1], on any device. Observed pixels are put back by the harness.
+        """
+
+
+class Checkpoints(Protocol):
+    """Where a fit keeps what it needs to go on after it was killed.
+
+    A state is a nesting of dicts, lists, tensors, numbers, strings, booleans and None.
+    """
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Make `state` the newest checkpoint, in one atomic step."""
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest whole checkpoint, tensors on the CPU; None where there is none."""
+
+    def put(self, name: str, state: Mapping[str, Any]) -> None:
+        """Keep a state that will not change, once, under a name: a finished stage of a model."""
+
+    def get(self, name: str) -> dict[str, Any]:
+        """What was put under that name. Raises KeyError where it is not there or not whole."""
+
+
+class NoCheckpoints:
+    """Keeps nothing: for short fits and tests."""
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        pass
+
+    def load(self) -> dict[str, Any] | None:
+        return None
+
+    def put(self, name: str, state: Mapping[str, Any]) -> None:
+        pass
+
+    def get(self, name: str) -> dict[str, Any]:
+        raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a fit stands: the step now, all the steps there will be, and the current losses."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    losses: Mapping[str, float]
+
+
+class Interrupted(Exception):
+    """The fit was asked to stop and has written its checkpoint."""
+
+
+@dataclass
+class FitContext:
+    """What the harness gives a fit.
+
+    Attributes:
+        device: where to compute.
+        seed: the cell's seed; draw from `generator(name)` rather than seeding by hand.
+        precision: "float32" or "bfloat16", the dtype of matrix products. State stays float32.
+        checkpoints: where a long fit saves itself.
+        deadline: `time.monotonic()` at which the fit must be done, or None.
+        report: called with a Progress now and then.
+        facts: what the fit tells about itself for the record: `steps`, `parameters`, `history`, ...
+    """
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    seed: int = 0
+    precision: str = "float32"
+    checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
+    deadline: float | None = None
+    report: Callable[[Progress], None] = lambda progress: None
+    facts: dict[str, Any] = field(default_factory=dict)
+    stop_requested: Callable[[], bool] = lambda: False
+
+    def generator(self, name: str, device: torch.device | str | None = None) -> torch.Generator:
+        """A fresh generator for one purpose; the same seed and name give the same draws.
+
+        Args:
+            name: what the draws are for ("order", "noise"); different names are independent.
+            device: where it draws; `self.device` unless told.
+        """
+        digest = hashlib.sha256(f"{self.seed}/{name}".encode()).digest()
+        generator = torch.Generator(device=self.device if device is None else device)
+        return generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
