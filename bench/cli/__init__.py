@@ -1,0 +1,74 @@
+"""The command line: one small module a command, imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from bench import __version__
+from bench.errors import BenchError
+
+COMMANDS = {
+    "run": "Run methods on incomplete images and record how well they fill them in.",
+    "table": "Print Tables 1-3 from stored results; write them as CSV and LaTeX.",
+    "methods": "List the methods that can be run, with their settings.",
+    "datasets": "List the data sets that can be read.",
+    "prepare": "Fetch data and judges ahead of time.",
+    "train-judge": "Train the classifier that judges a data set.",
+}
+
+
+class LazyGroup(click.Group):
+    """Knows every command's name and summary without importing its module."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"bench.cli.{name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from bench.names import unknown
+
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise BenchError(unknown("command", args[0], COMMANDS))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bench")
+@click.option("--debug", is_flag=True, help="Show a traceback with an error.")
+def cli(debug: bool) -> None:
+    """Compare methods that fill in missing pixels when most of them are gone."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line. Exit status 0: all done; 1: some cells have no result; 2: the call was wrong."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        status: Any = cli.main(arguments, prog_name="bench", standalone_mode=False)
+    except BenchError as error:
+        if "--debug" in arguments:
+            raise
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        click.echo(f"error: {error.format_message()}", err=True)
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    sys.exit(status if isinstance(status, int) else 0)
