@@ -1,0 +1,77 @@
+"""The data sets: MNIST, CIFAR-10, CelebA, the user's own files, and those that plugins register."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from bench.datasets.dataset import Dataset, subset
+from bench.errors import BenchError
+from bench.names import unknown
+
+__all__ = ["BUILT_IN", "Dataset", "load", "registered", "subset"]
+
+GROUP = "bench.datasets"
+BUILT_IN = ("mnist", "cifar10", "celeba")
+
+Loader = Callable[[Path | None], Dataset]
+
+
+def load(name: str, data_dir: Path | None = None) -> Dataset:
+    """Read a data set.
+
+    Args:
+        name: `mnist`, `cifar10`, `celeba`; a path to an .npz file or a folder of images; or a name that
+            a plugin registers under the entry-point group "bench.datasets".
+        data_dir: where the files are; BENCH_DATA, then the cache folder, where it is None.
+
+    Raises:
+        BenchError: the name is unknown, or a file is missing, damaged or unfit.
+    """
+    if name in BUILT_IN:
+        loader: Loader = importlib.import_module(f"bench.datasets.{name}").load
+        return loader(data_dir)
+    plugins = registered()
+    if name in plugins:
+        return _load_plugin(plugins[name], data_dir)
+    if "/" in name or name.endswith(".npz") or Path(name).is_dir():
+        from bench.datasets import user
+
+        return user.load(Path(name))
+    raise BenchError(
+        f"{unknown('data set', name, [*BUILT_IN, *plugins])}; or give the path of an .npz or a folder"
+    )
+
+
+def registered() -> dict[str, EntryPoint]:
+    """The data sets of installed plugins, by name; none of them is imported.
+
+    Raises:
+        BenchError: a name is used twice.
+    """
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=GROUP):
+        if entry.name in BUILT_IN or entry.name in found:
+            first = found[entry.name].value if entry.name in found else f"bench.datasets.{entry.name}"
+            raise BenchError(
+                f"two data sets are named {entry.name!r}: {first} and {entry.value}; uninstall one of them"
+            )
+        found[entry.name] = entry
+    return found
+
+
+def _load_plugin(entry: EntryPoint, data_dir: Path | None) -> Dataset:
+    origin = f"data set {entry.name!r} ({entry.value})"
+    try:
+        loader: Loader = entry.load()
+        dataset: object = loader(data_dir)
+    except BenchError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise BenchError(f"{origin} fails with {type(error).__name__}: {reason}; mend the plugin") from error
+    if not isinstance(dataset, Dataset):
+        raise BenchError(f"{origin} gives {type(dataset).__name__}; return a bench.datasets.Dataset")
+    return dataset
