@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -160,3 +160,11 @@ def adam(
 def products_in(precision: str, device: torch.device) -> AbstractContextManager[None]:
     """Run matrix products and convolutions in "float32" or "bfloat16"; everything kept stays float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+@contextmanager
+def seeded(context: FitContext, name: str) -> Iterator[None]:
+    """Initial weights drawn inside depend on the context's seed and on `name` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(context.generator(name, "cpu").initial_seed())
+        yield

@@ -1,0 +1,175 @@
+"""Problem = data set + missingness + rate + seed + sizes: posed once, the same for every method."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import datasets
+from bench.cache import cache_dir, written_whole
+from bench.errors import BenchError
+from bench.missingness import MECHANISMS
+from bench.names import unknown
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What identifies a problem before any pixel is read.
+
+    Attributes:
+        dataset: a data set's name or path.
+        mechanism: a name in `MECHANISMS`.
+        rate: the fraction of pixels missing, in (0, 1).
+        seed: of the masks; also of the methods.
+        train, test: how many images of each split; None for all.
+
+    Raises:
+        BenchError: the rate, the mechanism or a size is impossible.
+    """
+
+    dataset: str
+    mechanism: str = "pixel"
+    rate: float = 0.8
+    seed: int = 0
+    train: int | None = None
+    test: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate < 1:
+            raise BenchError(
+                f"rate {self.rate:g} is not in (0, 1): it is the fraction of pixels missing, such as 0.8"
+            )
+        if self.mechanism not in MECHANISMS:
+            raise BenchError(unknown("mechanism", self.mechanism, MECHANISMS))
+        for split, size in (("train", self.train), ("test", self.test)):
+            if size is not None and size < 1:
+                raise BenchError(f"{split} size {size} is not possible: give at least 1")
+
+
+@dataclass(frozen=True)
+class PosedProblem:
+    """A problem's arrays on disk: the incomplete ones for the method, the complete ones for the scorer.
+
+    Attributes:
+        incomplete: folder with `{train,test}-{pixels,observed}.npy`; all that a method's process opens.
+        complete: folder with `{train,test}.npy` and, where there are classes, `test-labels.npy`.
+        facts: `fingerprint`, `observed`, `train`, `test`, `official`, as results record them.
+    """
+
+    incomplete: Path
+    complete: Path
+    facts: dict[str, Any]
+
+    @cached_property
+    def truth(self) -> Pixels:
+        """(N, C, H, W), uint8: the complete test images."""
+        return _open(self.complete / "test.npy")
+
+    @cached_property
+    def train_truth(self) -> Pixels:
+        """(N, C, H, W), uint8: the complete training images."""
+        return _open(self.complete / "train.npy")
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64] | None:
+        """(N,), int64: the classes of the test images, or None."""
+        path = self.complete / "test-labels.npy"
+        return np.load(path) if path.exists() else None
+
+    @cached_property
+    def observed(self) -> NDArray[np.bool_]:
+        """(N, 1, H, W), bool: what is observed of the test images."""
+        return open_incomplete(self.incomplete, "test")[1]
+
+
+def pose(problem: Problem, data_dir: Path | None = None) -> PosedProblem:
+    """Read the data set, draw the masks and write both apart into the cache, or find them there.
+
+    Raises:
+        BenchError: the data set cannot be read or has fewer images than asked for.
+    """
+    dataset = datasets.load(problem.dataset, data_dir)
+    chosen: dict[str, NDArray[np.int64]] = {}
+    for split, images, size in (
+        ("train", dataset.train, problem.train),
+        ("test", dataset.test, problem.test),
+    ):
+        if size is not None and size > len(images):
+            raise BenchError(f"{dataset.name} has {len(images)} {split} images; {size} were asked for")
+        chosen[split] = datasets.subset(len(images), size)
+    sizes = f"{len(chosen['train'])}-{len(chosen['test'])}"
+    identity = f"{dataset.fingerprint}/{sizes}"
+    masks = f"{problem.mechanism}-{problem.rate!r}-seed-{problem.seed}"
+    complete = cache_dir() / "complete" / _short(identity)
+    incomplete = cache_dir() / "incomplete" / f"{_short(identity)}-{masks}"
+    if not complete.is_dir():
+        _write_complete(complete, dataset, chosen)
+    if not incomplete.is_dir():
+        _write_incomplete(incomplete, problem, dataset, chosen)
+    facts = json.loads((incomplete / "facts.json").read_text())
+    facts |= {"fingerprint": dataset.fingerprint, "official": dataset.official}
+    return PosedProblem(incomplete, complete, facts)
+
+
+def open_incomplete(folder: Path, split: str) -> tuple[Pixels, NDArray[np.bool_]]:
+    """One split of a posed problem, as a method sees it.
+
+    Returns:
+        pixels (N, C, H, W) uint8, memory-mapped, 0 where missing; observed (N, 1, H, W) bool.
+    """
+    pixels = _open(folder / f"{split}-pixels.npy")
+    count, _, height, width = pixels.shape
+    bits = np.load(folder / f"{split}-observed.npy")
+    observed = np.unpackbits(bits, count=count * height * width).view(bool)
+    return pixels, observed.reshape(count, 1, height, width)
+
+
+def _write_complete(
+    folder: Path, dataset: datasets.Dataset, chosen: dict[str, NDArray[np.int64]]
+) -> None:
+    with written_whole(folder) as draft:
+        np.save(draft / "train.npy", dataset.train[chosen["train"]])
+        np.save(draft / "test.npy", dataset.test[chosen["test"]])
+        if dataset.test_labels is not None:
+            np.save(draft / "test-labels.npy", dataset.test_labels[chosen["test"]])
+
+
+def _write_incomplete(
+    folder: Path, problem: Problem, dataset: datasets.Dataset, chosen: dict[str, NDArray[np.int64]]
+) -> None:
+    digest = hashlib.sha256()
+    with written_whole(folder) as draft:
+        for split, images in (("train", dataset.train), ("test", dataset.test)):
+            pixels = images[chosen[split]]
+            count, _, height, width = pixels.shape
+            observed = MECHANISMS[problem.mechanism](
+                count, height, width, problem.rate, problem.seed, split
+            )
+            bits = np.packbits(observed)
+            digest.update(bits.tobytes())
+            np.save(draft / f"{split}-pixels.npy", pixels * observed)
+            np.save(draft / f"{split}-observed.npy", bits)
+        facts = {
+            "observed": f"sha256:{digest.hexdigest()}",
+            "train": len(chosen["train"]),
+            "test": len(chosen["test"]),
+        }
+        (draft / "facts.json").write_text(json.dumps(facts))
+
+
+def _open(path: Path) -> Pixels:
+    pixels: Pixels = np.load(path, mmap_mode="r")
+    return pixels
+
+
+def _short(identity: str) -> str:
+    return hashlib.sha256(identity.encode()).hexdigest()[:24]
