@@ -39,7 +39,7 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
     if "/" in name or name.endswith(".npz") or Path(name).is_dir():
         from bench.datasets import user
 
-        return user.load(Path(name))
+        return user.load(Path(name).expanduser())
     raise BenchError(
         f"{unknown('data set', name, [*BUILT_IN, *plugins])}; or give the path of an .npz or a folder"
     )
@@ -53,6 +53,8 @@ def registered() -> dict[str, EntryPoint]:
     """
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=GROUP):
+        if entry.name in found and found[entry.name].value == entry.value:
+            continue
         if entry.name in BUILT_IN or entry.name in found:
             first = found[entry.name].value if entry.name in found else f"bench.datasets.{entry.name}"
             raise BenchError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import user_cache_dir
@@ -29,3 +30,32 @@ def data_folder(data_dir: Path | None = None) -> Path | None:
 def cache_folder() -> Path:
     """Where downloads and decoded images are kept: BENCH_CACHE, or the user's own. It may not exist yet."""
     return Path(os.environ.get("BENCH_CACHE") or user_cache_dir("bench")).expanduser()
+
+
+def data_folders(data_dir: Path | None = None) -> list[Path]:
+    """Where a set that the package lacks is looked for, in order: the user's folder, the cache."""
+    folders = (data_folder(data_dir), cache_folder())
+    return [folder for folder in folders if folder is not None and folder.is_dir()]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What is known of a data set without reading its images.
+
+    Attributes:
+        path: where it would be read from; None where it is not found.
+        train, test: how many images.
+        shape: "1x28x28", channels, height and width.
+        official: the official files were found (or would be fetched); they are verified when read.
+        source: where it comes from.
+        license: under what terms.
+    """
+
+    name: str
+    path: Path | None
+    train: int
+    test: int
+    shape: str
+    official: bool
+    source: str
+    license: str

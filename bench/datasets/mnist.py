@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.datasets.dataset import Dataset
-from bench.datasets.locations import data_folder
+from bench.datasets.locations import Listing, data_folder
 from bench.errors import BenchError
 
 # The published MD5 of each unpacked file.
@@ -59,6 +59,20 @@ def locate(data_dir: Path | None = None) -> Path:
             if any(path.exists() for name in FILES for path in _candidates(folder, name)):
                 return folder
     return PACKAGED
+
+
+def listing(data_dir: Path | None = None) -> Listing:
+    """What `bench datasets` says of it."""
+    return Listing(
+        "mnist",
+        locate(data_dir),
+        60_000,
+        10_000,
+        "1x28x28",
+        official=True,
+        source="http://yann.lecun.com/exdb/mnist/ (in the package)",
+        license="CC BY-SA 3.0",
+    )
 
 
 def read(folder: Path, name: str) -> NDArray[np.uint8]:

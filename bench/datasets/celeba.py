@@ -1,0 +1,147 @@
+"""CelebA: aligned photographs of faces, cropped and resized to 32x32 RGB.
+
+The crop is the centre square of 108/178 of the width (108x108 of the official 178x218 images), resized
+with Pillow's bilinear filter, which averages over the whole area that a pixel shrinks from (antialiased).
+Liu, Luo, Wang, Tang, "Deep learning face attributes in the wild", 2015.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from bench.datasets.dataset import Dataset, Pixels
+from bench.datasets.decoded import cached_dataset, channels_first, decode, list_images, read_image
+from bench.datasets.locations import Listing, data_folders
+from bench.errors import BenchError
+
+ARCHIVE = "img_align_celeba.zip"
+FOLDERS = ("celeba/img_align_celeba", "img_align_celeba", "celeba", "")
+SIZE = 32
+SHAPE = (3, SIZE, SIZE)
+RECIPE = "centre 108/178 of the width, bilinear antialiased to 32x32"
+TRAIN = 100_000
+OFFICIAL = 202_599
+REMEDY = f"put {ARCHIVE} or a folder img_align_celeba/ of its images in --data-dir"
+
+
+def load(data_dir: Path | None = None) -> Dataset:
+    """Read CelebA, uint8 (N, 3, 32, 32), no labels: in file order, split as `train_count` says.
+
+    `official` where it was read from the official archive.
+
+    Args:
+        data_dir: a folder with, in it or in its `celeba/`, the archive or the folder `img_align_celeba/`;
+            BENCH_DATA where it is None; then the cache folder.
+
+    Raises:
+        BenchError: nothing is found, or a file is damaged or not the published one.
+    """
+    source = locate(data_dir)
+    if source is None:
+        raise BenchError(f"CelebA is not found; {REMEDY}")
+    if source.name == ARCHIVE:
+        return cached_dataset("celeba", RECIPE, [source], partial(_from_archive, source), official=True)
+    files = list_images(source)
+    return cached_dataset("celeba", RECIPE, files, partial(_from_folder, source, files))
+
+
+def locate(data_dir: Path | None = None) -> Path | None:
+    """The archive or the folder of images that CelebA is read from; None where there is none."""
+    for given in data_folders(data_dir):
+        for archive in (given / ARCHIVE, given / "celeba" / ARCHIVE):
+            if archive.is_file():
+                return archive
+        for folder in (given / name for name in FOLDERS):
+            if folder.is_dir() and list_images(folder):
+                return folder
+    return None
+
+
+def listing(data_dir: Path | None = None) -> Listing:
+    """What `bench datasets` says of it."""
+    source = locate(data_dir)
+    official = source is None or source.name == ARCHIVE
+    count = OFFICIAL if source is None or official else len(list_images(source))
+    train = train_count(count) if count > 1 else count
+    return Listing(
+        "celeba",
+        source,
+        train,
+        count - train,
+        "3x32x32",
+        official=official,
+        source="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+        license="non-commercial research only",
+    )
+
+
+def train_count(count: int) -> int:
+    """How many of the images, in file order, are for training; the rest are for testing.
+
+    The first 100,000 (PRFlow paper, Section 4). Where there are no more than that, 80 % of them.
+
+    Raises:
+        BenchError: there are fewer than two images to split.
+    """
+    if count < 2:
+        raise BenchError(f"CelebA has {count} image where at least 2 are needed; {REMEDY}")
+    return TRAIN if count > TRAIN else count * 4 // 5
+
+
+def crop(image: Image.Image, path: Path | str) -> Pixels:
+    """The face of one aligned image of any size, uint8 (3, 32, 32).
+
+    Raises:
+        BenchError: the image is smaller than the crop.
+    """
+    side = round(image.width * 108 / 178)
+    left, top = round((image.width - side) / 2), round((image.height - side) / 2)
+    if side < 1 or top < 0:
+        raise BenchError(
+            f"{path} is {image.width}x{image.height}: no aligned CelebA image; replace or remove it"
+        )
+    square = image.convert("RGB").crop((left, top, left + side, top + side))
+    return channels_first(square.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+
+
+def _from_folder(folder: Path, files: list[Path], target: Path) -> None:
+    split = train_count(len(files))
+    for part, chosen in (("train", files[:split]), ("test", files[split:])):
+        decode(f"celeba {part}", chosen, _read, SHAPE, target / f"{part}.npy")
+
+
+def _read(path: Path) -> Pixels:
+    return crop(read_image(path, path), path)
+
+
+def _from_archive(archive: Path, target: Path) -> None:
+    with archive.open("rb") as stream:
+        if hashlib.file_digest(stream, "md5").hexdigest() != published_checksum():
+            raise BenchError(
+                f"{archive} is truncated or altered: its MD5 is not the published one; fetch it anew"
+            )
+    # Images are read from the archive in place; nothing is unpacked.
+    with zipfile.ZipFile(archive) as members:
+
+        def read(name: str) -> Pixels:
+            with members.open(name) as stream:
+                return crop(read_image(stream, f"{archive}/{name}"), f"{archive}/{name}")
+
+        names = sorted(name for name in members.namelist() if name.lower().endswith(".jpg"))
+        split = train_count(len(names))
+        for part, chosen in (("train", names[:split]), ("test", names[split:])):
+            decode(f"celeba {part}", chosen, read, SHAPE, target / f"{part}.npy")
+
+
+def published_checksum() -> str:
+    """The published MD5 of the archive, as torchvision lists it."""
+    from classifiers.vision import load as load_module
+
+    official: Any = load_module("torchvision.datasets").CelebA
+    return next(str(md5) for _, md5, name in official.file_list if name == ARCHIVE)

@@ -1,0 +1,180 @@
+"""Image files decoded once, and kept in the cache folder as arrays to be memory-mapped."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import struct
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, TypeVar
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from PIL import Image
+
+from bench.datasets.dataset import Dataset, Pixels
+from bench.datasets.locations import cache_folder
+from bench.errors import BenchError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+PARTS = ("train", "test", "train_labels", "test_labels")
+BLOCK = 1024
+
+Item = TypeVar("Item")
+
+
+def cached_dataset(
+    name: str,
+    recipe: str,
+    files: Sequence[Path],
+    build: Callable[[Path], None],
+    official: bool = False,
+) -> Dataset:
+    """A data set from its decoded copy, which is made first where there is none.
+
+    The copy belongs to the files' paths, sizes and times of change, and to the recipe. It is made beside
+    its place and moved there whole, so that two processes may do it at once.
+
+    Args:
+        recipe: how the files become arrays; another recipe gets another copy.
+        files: all that the arrays are made from.
+        build: writes `train.npy` and `test.npy`, and the labels' files where there are labels, to a folder.
+
+    Raises:
+        BenchError: the cache folder cannot be written, the copy is damaged, or as `build` raises.
+    """
+    folder = cache_folder() / "decoded" / f"{Path(name).stem}-{_key(recipe, files)}"
+    if not folder.is_dir():
+        _make(folder, build)
+    try:
+        arrays = {
+            part: np.load(folder / f"{part}.npy", mmap_mode="r" if "labels" not in part else None)
+            for part in PARTS
+            if (folder / f"{part}.npy").exists()
+        }
+        return Dataset(name, **arrays, official=official)
+    except (OSError, ValueError, EOFError, TypeError) as error:
+        raise BenchError(f"{folder} holds a damaged copy of {name}; delete that folder") from error
+
+
+def _key(recipe: str, files: Sequence[Path]) -> str:
+    digest = hashlib.sha256(recipe.encode())
+    for path in files:
+        status = path.stat()
+        digest.update(
+            f"\n{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}".encode(errors="surrogateescape")
+        )
+    return digest.hexdigest()[:20]
+
+
+def _make(folder: Path, build: Callable[[Path], None]) -> None:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
+    except OSError as error:
+        raise BenchError(
+            f"{folder.parent} cannot be written ({error.strerror}); set BENCH_CACHE to a folder that can"
+        ) from error
+    try:
+        build(beside)
+        try:
+            beside.rename(folder)
+        except OSError:
+            # Another process was first.
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def decode(
+    label: str,
+    items: Sequence[Item],
+    read: Callable[[Item], Pixels],
+    shape: tuple[int, int, int],
+    target: Path,
+) -> None:
+    """Decode many images into one .npy file.
+
+    Args:
+        label: what the display says is decoded.
+        items: the images' paths, or whatever `read` takes.
+        read: gives one image, uint8 (C, H, W).
+        shape: (C, H, W).
+        target: the .npy file to write, uint8 (len(items), C, H, W).
+    """
+    pixels = open_memmap(target, mode="w+", dtype=np.uint8, shape=(len(items), *shape))
+    with ThreadPoolExecutor() as pool:
+        for start in progress(f"decoding {label}, once", range(0, len(items), BLOCK), len(items)):
+            block = items[start : start + BLOCK]
+            for offset, image in enumerate(pool.map(read, block)):
+                pixels[start + offset] = image
+    pixels.flush()
+
+
+def progress(label: str, starts: range, total: int) -> Iterable[int]:
+    """Yield each start of a block while a display on the terminal follows; one plain line elsewhere."""
+    if not sys.stderr.isatty():
+        print(f"{label}: {total} images", file=sys.stderr)
+        return starts
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(starts, description=label, console=Console(stderr=True), transient=True)
+
+
+def read_image(source: Path | IO[bytes], path: Path | str) -> Image.Image:
+    """Decode one image, in the mode it has.
+
+    Args:
+        source: the file, or a stream of its content.
+        path: what a message calls it.
+
+    Raises:
+        BenchError: it is not a whole image.
+    """
+    try:
+        with Image.open(source) as image:
+            image.load()
+            return image
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombError,
+    ) as error:
+        raise BenchError(f"{path} is not a whole image; replace or remove it") from error
+
+
+def channels_first(image: Image.Image) -> Pixels:
+    """uint8 (C, H, W) of a grey or RGB image."""
+    pixels: NDArray[np.uint8] = np.asarray(image)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The .png and .jpg files in a folder, by name; hidden ones left out."""
+    with os.scandir(folder) as entries:
+        names = [
+            entry.name
+            for entry in entries
+            if not entry.name.startswith(".") and entry.name.lower().endswith(IMAGE_SUFFIXES)
+        ]
+    return [folder / name for name in sorted(names)]
+
+
+def list_folders(folder: Path) -> list[Path]:
+    """The folders in a folder, by name; hidden ones left out."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    return [folder / name for name in sorted(names)]
