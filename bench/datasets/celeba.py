@@ -22,12 +22,13 @@ from bench.errors import BenchError
 
 ARCHIVE = "img_align_celeba.zip"
 FOLDERS = ("celeba/img_align_celeba", "img_align_celeba", "celeba", "")
+HOME = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 SIZE = 32
 SHAPE = (3, SIZE, SIZE)
 RECIPE = "centre 108/178 of the width, bilinear antialiased to 32x32"
 TRAIN = 100_000
 OFFICIAL = 202_599
-REMEDY = f"put {ARCHIVE} or a folder img_align_celeba/ of its images in --data-dir"
+REMEDY = f"run `bench prepare`, or put {ARCHIVE} or a folder img_align_celeba/ of its images in --data-dir"
 
 
 def load(data_dir: Path | None = None) -> Dataset:
@@ -76,9 +77,31 @@ def listing(data_dir: Path | None = None) -> Listing:
         count - train,
         "3x32x32",
         official=official,
-        source="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+        source=HOME,
         license="non-commercial research only",
     )
+
+
+def download(folder: Path) -> None:
+    """Fetch the official archive into a folder's `celeba/`, through torchvision and gdown (1.4 GB).
+
+    Raises:
+        BenchError: gdown is missing, the network fails, or what came is not the published file.
+    """
+    from bench.datasets.download import accept, partial_name, refusal
+    from classifiers.vision import load as load_module
+
+    target = folder / "celeba" / ARCHIVE
+    try:
+        identifier, md5 = published()
+        part = partial_name(target)
+        load_module("torchvision.datasets.utils").download_file_from_google_drive(
+            identifier, str(part.parent), part.name
+        )
+    except Exception as error:
+        # gdown and the libraries under it raise errors of many kinds.
+        raise refusal(target, HOME, str(error)) from error
+    accept(target, md5, HOME)
 
 
 def train_count(count: int) -> int:
@@ -122,7 +145,7 @@ def _read(path: Path) -> Pixels:
 
 def _from_archive(archive: Path, target: Path) -> None:
     with archive.open("rb") as stream:
-        if hashlib.file_digest(stream, "md5").hexdigest() != published_checksum():
+        if hashlib.file_digest(stream, "md5").hexdigest() != published()[1]:
             raise BenchError(
                 f"{archive} is truncated or altered: its MD5 is not the published one; fetch it anew"
             )
@@ -139,9 +162,9 @@ def _from_archive(archive: Path, target: Path) -> None:
             decode(f"celeba {part}", chosen, read, SHAPE, target / f"{part}.npy")
 
 
-def published_checksum() -> str:
-    """The published MD5 of the archive, as torchvision lists it."""
+def published() -> tuple[str, str]:
+    """The archive's identifier on Google Drive and its published MD5, as torchvision lists them."""
     from classifiers.vision import load as load_module
 
     official: Any = load_module("torchvision.datasets").CelebA
-    return next(str(md5) for _, md5, name in official.file_list if name == ARCHIVE)
+    return next((identifier, md5) for identifier, md5, name in official.file_list if name == ARCHIVE)

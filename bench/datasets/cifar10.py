@@ -103,6 +103,18 @@ def listing(data_dir: Path | None = None) -> Listing:
     )
 
 
+def download(folder: Path) -> None:
+    """Fetch the official archive into a folder.
+
+    Raises:
+        BenchError: the network fails, or what came is not the published file.
+    """
+    from bench.datasets.download import fetch
+
+    official = _torchvision()
+    fetch(official.url, folder / ARCHIVE, official.tgz_md5)
+
+
 def _from_archive(archive: Path, target: Path) -> None:
     # The few files wanted are read from the archive in place; nothing is unpacked.
     contents: dict[str, bytes] = {}
@@ -139,10 +151,14 @@ def _write(contents: dict[str, bytes], origin: Path, target: Path) -> None:
 
 def published_checksums() -> dict[str, str]:
     """The published MD5 of each batch file, as torchvision lists them."""
+    official = _torchvision()
+    return dict([*official.train_list, *official.test_list])
+
+
+def _torchvision() -> Any:
     from classifiers.vision import load as load_module
 
-    official: Any = load_module("torchvision.datasets").CIFAR10
-    return dict([*official.train_list, *official.test_list])
+    return load_module("torchvision.datasets").CIFAR10
 
 
 def _unpickle(content: bytes) -> tuple[Pixels, Labels]:

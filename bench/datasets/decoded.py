@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import struct
 import sys
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +13,12 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.cache import cache_dir, written_whole
 from bench.datasets.dataset import Dataset, Pixels
-from bench.datasets.locations import cache_folder
 from bench.errors import BenchError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -50,9 +48,15 @@ def cached_dataset(
     Raises:
         BenchError: the cache folder cannot be written, the copy is damaged, or as `build` raises.
     """
-    folder = cache_folder() / "decoded" / f"{Path(name).stem}-{_key(recipe, files)}"
+    folder = cache_dir() / "decoded" / f"{Path(name).stem}-{_key(recipe, files)}"
     if not folder.is_dir():
-        _make(folder, build)
+        try:
+            with written_whole(folder) as draft:
+                build(draft)
+        except OSError as error:
+            raise BenchError(
+                f"{folder.parent} cannot be written ({error.strerror}); set BENCH_CACHE to a folder with room"
+            ) from error
     try:
         arrays = {
             part: np.load(folder / f"{part}.npy", mmap_mode="r" if "labels" not in part else None)
@@ -74,26 +78,6 @@ def _key(recipe: str, files: Sequence[Path]) -> str:
     return digest.hexdigest()[:20]
 
 
-def _make(folder: Path, build: Callable[[Path], None]) -> None:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
-    except OSError as error:
-        raise BenchError(
-            f"{folder.parent} cannot be written ({error.strerror}); set BENCH_CACHE to a folder that can"
-        ) from error
-    try:
-        build(beside)
-        try:
-            beside.rename(folder)
-        except OSError:
-            # Another process was first.
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
 def decode(
     label: str,
     items: Sequence[Item],
@@ -110,13 +94,13 @@ def decode(
         shape: (C, H, W).
         target: the .npy file to write, uint8 (len(items), C, H, W).
     """
-    pixels = open_memmap(target, mode="w+", dtype=np.uint8, shape=(len(items), *shape))
-    with ThreadPoolExecutor() as pool:
+    # Written in order rather than through a memory map, where a full disk would kill the process.
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(items), *shape)}
+    with target.open("wb") as file, ThreadPoolExecutor() as pool:
+        write_array_header_1_0(file, header)
         for start in progress(f"decoding {label}, once", range(0, len(items), BLOCK), len(items)):
-            block = items[start : start + BLOCK]
-            for offset, image in enumerate(pool.map(read, block)):
-                pixels[start + offset] = image
-    pixels.flush()
+            for image in pool.map(read, items[start : start + BLOCK]):
+                file.write(image.tobytes())
 
 
 def progress(label: str, starts: range, total: int) -> Iterable[int]:

@@ -1,4 +1,4 @@
-"""Where data is looked for, and where decoded data is kept."""
+"""Where data is looked for, and what is known of it before it is read."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_dir
-
+from bench.cache import cache_dir
 from bench.errors import BenchError
+
+cache_folder = cache_dir
 
 
 def data_folder(data_dir: Path | None = None) -> Path | None:
@@ -27,14 +28,9 @@ def data_folder(data_dir: Path | None = None) -> Path | None:
     return folder
 
 
-def cache_folder() -> Path:
-    """Where downloads and decoded images are kept: BENCH_CACHE, or the user's own. It may not exist yet."""
-    return Path(os.environ.get("BENCH_CACHE") or user_cache_dir("bench")).expanduser()
-
-
 def data_folders(data_dir: Path | None = None) -> list[Path]:
     """Where a set that the package lacks is looked for, in order: the user's folder, the cache."""
-    folders = (data_folder(data_dir), cache_folder())
+    folders = (data_folder(data_dir), cache_dir())
     return [folder for folder in folders if folder is not None and folder.is_dir()]
 
 

@@ -115,8 +115,8 @@ def _eight_bits(array: NDArray[Any], origin: str) -> Pixels:
     if low < 0 or high > 1:
         raise BenchError(f"{origin} runs from {low:g} to {high:g}; scale it to [0, 1] or give uint8")
     # Half precision cannot hold 255 levels times 1 exactly.
-    levels: NDArray[Any] = array.astype(np.result_type(array.dtype, np.float32)) * 255
-    return np.rint(levels).astype(np.uint8)
+    levels: Pixels = np.rint(array.astype(np.result_type(array.dtype, np.float32)) * 255).astype(np.uint8)
+    return levels
 
 
 def _labels(path: Path, part: str, arrays: dict[str, NDArray[Any]]) -> Labels | None:

@@ -1,0 +1,40 @@
+"""`bench datasets`: what can be read, and what is found where."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import click
+
+from bench.datasets import BUILT_IN, registered
+from bench.datasets.locations import Listing
+from bench.datasets.mnist import PACKAGED
+from bench.errors import BenchError
+
+
+@click.command("datasets")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the files are [BENCH_DATA].")
+def command(data_dir: Path | None) -> None:
+    """List the data sets that can be read: what is found where, how many images, under what terms."""
+    for name in BUILT_IN:
+        try:
+            listing: Listing = importlib.import_module(f"bench.datasets.{name}").listing(data_dir)
+        except BenchError as error:
+            click.echo(f"{name}\n  damaged   {error}")
+            continue
+        click.echo(f"{name}: {listing.train:,} train, {listing.test:,} test, {listing.shape}")
+        click.echo(f"  found     {_found(listing)}")
+        click.echo(f"  source    {listing.source}")
+        click.echo(f"  license   {listing.license}")
+    for name, entry in registered().items():
+        click.echo(f"{name}: from the plugin {entry.value}")
+    click.echo("your own: --dataset PATH, an .npz file (arrays train and test) or a folder of images")
+
+
+def _found(listing: Listing) -> str:
+    if listing.path is None:
+        return "no; `bench prepare` fetches it"
+    place = "in the package" if listing.path == PACKAGED else str(listing.path)
+    kind = "official files, verified when read" if listing.official else "not the official files"
+    return f"{place} ({kind})"

@@ -1,0 +1,48 @@
+"""`bench prepare`: data and judges fetched ahead of time, for machines without a network."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import click
+
+from bench.cache import cache_dir
+from bench.datasets import BUILT_IN, load
+from bench.datasets.locations import data_folder
+from bench.errors import BenchError, Unavailable
+
+
+@click.command("prepare")
+@click.option("--dataset", "names", default=",".join(BUILT_IN), show_default=True, help="Which, by commas.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where to look and to download to.")
+def command(names: str, data_dir: Path | None) -> int:
+    """Download and decode data sets, and get their judges ready. Exit status 1 if any of it failed."""
+    if data_dir is not None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    ready = [_prepare(name.strip(), data_dir) for name in names.split(",")]
+    return 0 if all(ready) else 1
+
+
+def _prepare(name: str, data_dir: Path | None) -> bool:
+    try:
+        module = importlib.import_module(f"bench.datasets.{name}") if name in BUILT_IN else None
+        if module is not None and module.locate(data_dir) is None:
+            module.download(data_folder(data_dir) or cache_dir())
+        dataset = load(name, data_dir)
+    except BenchError as error:
+        click.echo(f"error: {error}", err=True)
+        return False
+    kind = "official" if dataset.official else "not official"
+    click.echo(
+        f"{name}: {len(dataset.train):,} train, {len(dataset.test):,} test ({kind}), {dataset.fingerprint}"
+    )
+    try:
+        from bench.judges import judge_for
+
+        judge_for(name, data_dir)
+    except (BenchError, Unavailable) as error:
+        click.echo(f"error: no judge for {name}: {error}", err=True)
+        return False
+    click.echo(f"{name}: its judge is ready")
+    return True
