@@ -133,9 +133,7 @@ def open_incomplete(folder: Path, split: str) -> tuple[Pixels, NDArray[np.bool_]
     return pixels, observed.reshape(count, 1, height, width)
 
 
-def _write_complete(
-    folder: Path, dataset: datasets.Dataset, chosen: dict[str, NDArray[np.int64]]
-) -> None:
+def _write_complete(folder: Path, dataset: datasets.Dataset, chosen: dict[str, NDArray[np.int64]]) -> None:
     with written_whole(folder) as draft:
         np.save(draft / "train.npy", dataset.train[chosen["train"]])
         np.save(draft / "test.npy", dataset.test[chosen["test"]])
@@ -151,9 +149,7 @@ def _write_incomplete(
         for split, images in (("train", dataset.train), ("test", dataset.test)):
             pixels = images[chosen[split]]
             count, _, height, width = pixels.shape
-            observed = MECHANISMS[problem.mechanism](
-                count, height, width, problem.rate, problem.seed, split
-            )
+            observed = MECHANISMS[problem.mechanism](count, height, width, problem.rate, problem.seed, split)
             bits = np.packbits(observed)
             digest.update(bits.tobytes())
             np.save(draft / f"{split}-pixels.npy", pixels * observed)

@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from bench.imputer import FitContext, Imputer
 from bench.images import MaskedImages
+from bench.imputer import FitContext, Imputer
 from methods.nearest_pixel import nearest_fill
 from methods.nn.realnvp import RealNVP, log_normal, mlp
 from methods.training import adam, products_in, seeded, train

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from bench.imputer import FitContext
 from bench.images import MaskedImages
+from bench.imputer import FitContext
 from methods.mcflow import MCFlow
 from methods.nn.realnvp import mlp
 

@@ -116,7 +116,7 @@ def _close_epoch(
 ) -> None:
     bad = [name for name, mean in means.items() if not math.isfinite(mean)]
     if bad:
-        raise FloatingPointError(f"loss {bad[0]} is not finite in epoch {position.epoch + 1}: training diverged")
+        raise FloatingPointError(f"{bad[0]} is not finite in epoch {position.epoch + 1}: training diverged")
     context.report(Progress(position.epoch + 1, epochs, position.step, batches * epochs, means))
     position.history.append(means)
     position.epoch += 1

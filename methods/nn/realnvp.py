@@ -12,6 +12,7 @@ Couplings come in pairs: one keeps a random half, the next keeps its complement 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -103,7 +104,7 @@ class RealNVP(nn.Module):
         # is the step from one pair's shuffle to the next one's, and back to the image at the end.
         shuffles = [torch.arange(dimension), *(torch.randperm(dimension) for _ in range(pairs))]
         shuffles.append(shuffles[0])
-        steps = [before.argsort()[after] for before, after in zip(shuffles, shuffles[1:], strict=False)]
+        steps = [before.argsort()[after] for before, after in pairwise(shuffles)]
         self.steps: Tensor
         self.register_buffer("steps", torch.stack(steps))
         self.register_buffer("steps_back", torch.stack([step.argsort() for step in steps]))
@@ -124,7 +125,8 @@ class RealNVP(nn.Module):
         """
         z = z[:, self.steps_back[-1]]
         log_det = z.new_zeros(len(z))
-        for step, pair in zip(self.steps_back[:-1].flip(0), reversed(self.pairs), strict=True):
+        for step, pair in zip(self.steps_back[:-1].flip(0), reversed(list(self.pairs)), strict=True):
+            assert isinstance(pair, CouplingPair)
             z, change = pair.inverse(z)
             z = z[:, step]
             log_det = log_det + change
@@ -139,6 +141,6 @@ def log_normal(z: Tensor) -> Tensor:
 def mlp(widths: list[int]) -> nn.Sequential:
     """Linear layers of the given widths with LeakyReLU(0.01) between: the latent imputer H."""
     layers: list[nn.Module] = []
-    for width_in, width_out in zip(widths, widths[1:], strict=False):
+    for width_in, width_out in pairwise(widths):
         layers += [nn.Linear(width_in, width_out), nn.LeakyReLU(LEAK)]
     return nn.Sequential(*layers[:-1])

@@ -1,0 +1,27 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    envvar="BENCH_DATA",
+    help="Where data sets are looked for first; BENCH_DATA otherwise.",
+)
+
+results_option = click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("results/runs"),
+    show_default=True,
+    help="Where results are stored.",
+)
+
+
+def comma_separated(text: str) -> list[str]:
+    """The parts between commas, without the empty ones."""
+    return [part.strip() for part in text.split(",") if part.strip()]

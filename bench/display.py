@@ -1,0 +1,82 @@
+"""What is seen while cells run: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+PLAIN_SECONDS = 15.0
+
+
+class Display:
+    """Shows where a run stands.
+
+    Args:
+        cells: how many cells there are.
+        console: where to write.
+    """
+
+    def __init__(self, cells: int, console: Console | None = None) -> None:
+        self.cells = cells
+        self.console = console or Console(file=sys.stderr, soft_wrap=True, highlight=False, markup=False)
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[where]}", markup=False),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+
+    @contextmanager
+    def cell(self, number: int, title: str) -> Iterator[CellDisplay]:
+        """Show one cell, the `number`-th of all, until the block ends."""
+        heading = f"[{number}/{self.cells}] {title}"
+        if not self.console.is_terminal:
+            self.console.print(f"{heading}: started")
+            yield CellDisplay(self, heading, None)
+            return
+        with self._bar:
+            task = self._bar.add_task(heading, total=None, where="posing the problem")
+            try:
+                yield CellDisplay(self, heading, task)
+            finally:
+                self._bar.remove_task(task)
+
+    def line(self, text: str) -> None:
+        """One line that stays."""
+        self.console.print(text)
+
+
+class CellDisplay:
+    """Takes in a fit's progress and shows it, now and then."""
+
+    def __init__(self, display: Display, heading: str, task: Any) -> None:
+        self.display = display
+        self.heading = heading
+        self.task = task
+        self._first: tuple[float, int] | None = None
+        self._shown = time.monotonic()
+
+    def __call__(self, progress: Mapping[str, Any]) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now, progress["step"]
+        since, start = self._first
+        speed = (progress["step"] - start) / (now - since) if now > since else 0.0
+        losses = ", ".join(f"{name} {value:.4g}" for name, value in progress["losses"].items())
+        where = f"epoch {progress['epoch']}/{progress['epochs']}, {losses}, {speed:.1f} steps/s"
+        if self.task is not None:
+            bar = self.display._bar
+            bar.update(self.task, completed=progress["step"], total=progress["steps"], where=where)
+        elif now - self._shown >= PLAIN_SECONDS:
+            self._shown = now
+            left = (progress["steps"] - progress["step"]) / speed if speed else float("nan")
+            self.display.line(f"{self.heading}: {where}, {left:.0f} s left")

@@ -1,0 +1,120 @@
+"""Cells: a problem, a method and a preset; what they are called and where their results lie."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError
+from bench.names import unknown
+from bench.plugins import Description, Source
+from bench.problem import Problem
+
+PROTOCOL = 1
+"""Raised whenever the same cell would come out otherwise: masks, pasting, metrics."""
+
+PRESETS: dict[str, tuple[int | None, int | None]] = {
+    "smoke": (1000, 600),
+    "quick": (10_000, 2_000),
+    "paper": (None, None),
+}
+"""How many training and test images each preset takes; None means all."""
+
+DEFAULT_PRESET = "quick"
+
+
+def sizes_of(preset: str) -> tuple[int | None, int | None]:
+    """How many training and test images a preset takes. Raises BenchError for an unknown preset."""
+    if preset not in PRESETS:
+        raise BenchError(unknown("preset", preset, PRESETS))
+    return PRESETS[preset]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method with its settings on one problem.
+
+    Attributes:
+        problem: what is to be imputed.
+        source, description: the method.
+        preset: smoke, quick or paper.
+        overrides: settings given by the user, by name.
+    """
+
+    problem: Problem
+    source: Source
+    description: Description
+    preset: str
+    overrides: Mapping[str, Any]
+
+    @cached_property
+    def dataset(self) -> str:
+        """The data set's name, or the last part of its path."""
+        return Path(self.problem.dataset).stem
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Every setting's value."""
+        return self.description.resolve(self.preset, self.dataset, self.overrides)
+
+    @cached_property
+    def path(self) -> Path:
+        """Its folder below the results' root: dataset/mechanism-rate/method[@what differs]/seed-n."""
+        differs = {name: str(value) for name, value in sorted(self.overrides.items())}
+        if (self.problem.train, self.problem.test) != PRESETS[self.preset]:
+            differs = {"train": str(self.problem.train), "test": str(self.problem.test)} | differs
+        if self.preset != DEFAULT_PRESET:
+            differs = {"preset": self.preset} | differs
+        suffix = "@" + ",".join(f"{name}={value}" for name, value in differs.items()) if differs else ""
+        return Path(
+            _file_name(self.dataset),
+            f"{self.problem.mechanism}-{self.problem.rate:g}",
+            _file_name(self.source.name + suffix),
+            f"seed-{self.problem.seed}",
+        )
+
+    @property
+    def title(self) -> str:
+        """What people read while it runs: "mcflow@preset=smoke mnist pixel-0.8 seed 0"."""
+        dataset, missing, method, _ = self.path.parts
+        return f"{method} {dataset} {missing} seed {self.problem.seed}"
+
+    def key(self, facts: Mapping[str, Any]) -> str:
+        """Hash of all that its numbers depend on: settings, the posed problem, protocol, method's code.
+
+        Args:
+            facts: of the posed problem (`PosedProblem.facts`).
+        """
+        parts = {
+            "protocol": PROTOCOL,
+            "source": self.description.source,
+            "settings": self.settings,
+            "seed": self.problem.seed,
+            "fingerprint": facts["fingerprint"],
+            "observed": facts["observed"],
+        }
+        return "sha256:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def record(self) -> dict[str, Any]:
+        """The cell as its result names it."""
+        return {
+            "method": self.source.name,
+            "settings": dict(self.overrides),
+            "dataset": self.dataset,
+            "mechanism": self.problem.mechanism,
+            "rate": self.problem.rate,
+            "seed": self.problem.seed,
+            "preset": self.preset,
+        }
+
+
+def _file_name(name: str) -> str:
+    """The name with whatever could trouble a file system replaced; a long one ends in its hash."""
+    safe = re.sub(r"[^A-Za-z0-9._=,+@-]", "-", name).lstrip(".") or "-"
+    return safe if len(safe) <= 120 else f"{safe[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"

@@ -1,0 +1,74 @@
+"""Where a number comes from: versions, commit, machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "torch-fidelity")
+
+
+def provenance(device: str, threads: int, precision: str) -> dict[str, Any]:
+    """What a result records of its origin, as JSON.
+
+    Args:
+        device: where the method computed, such as "cpu" or "cuda".
+        threads: how many CPU threads it had.
+        precision: of its matrix products.
+    """
+    from bench import __version__
+
+    return {
+        "bench": __version__,
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "commit": _git("rev-parse", "HEAD"),
+        "clean": _git("status", "--porcelain") == "",
+        "command": " ".join(["bench", *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "cpu": _cpu(),
+            "gpu": _gpu() if device.startswith("cuda") else None,
+            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        },
+        "device": device,
+        "threads": threads,
+        "precision": precision,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of the source tree that runs; None where it runs from no tree."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]} ({len(names)} cores)" if names else platform.processor()
+
+
+def _gpu() -> str:
+    import torch
+
+    return torch.cuda.get_device_name()

@@ -1,0 +1,102 @@
+"""What is on disk: one folder a cell, its `result.json` written in one step when all the rest is there."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import BenchError
+from bench.files import write_atomically, write_json
+
+SCHEMA = 1
+SAMPLES = 64
+
+
+class CellFolder:
+    """One cell's folder below the results' root."""
+
+    def __init__(self, root: Path, path: Path) -> None:
+        self.path = root / path
+        self.log = self.path / "log.txt"
+        self.imputed = self.path / "imputed.npy"
+        self.outcome = self.path / "outcome.json"
+        self.job = self.path / "job.json"
+
+    def checkpoints(self, key: str) -> Path:
+        """Where a fit with this key keeps its checkpoints; another key never sees them."""
+        return self.path / "checkpoints" / key.removeprefix("sha256:")[:16]
+
+    def discard_checkpoints(self) -> None:
+        """Forget every unfinished fit of this cell."""
+        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the cell, so that no other run on this machine writes to it.
+
+        Raises:
+            BenchError: another run holds it, or the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise BenchError(
+                f"cannot write to {self.path}: {error.strerror}; choose another --results"
+            ) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise BenchError(f"{self.path} is being run by another bench; wait for it to end") from None
+            yield
+
+    def result(self) -> dict[str, Any] | None:
+        """The stored result, or None where there is none that can be read."""
+        try:
+            stored = json.loads((self.path / "result.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return stored if isinstance(stored, dict) else None
+
+    def done(self, key: str) -> bool:
+        """Whether a result with a number is there for this key."""
+        stored = self.result()
+        return stored is not None and stored.get("status") == "ok" and stored.get("key") == key
+
+    def write(self, result: dict[str, Any]) -> None:
+        """Store the result, and drop what only an unfinished fit needs."""
+        write_json(self.path / "result.json", {"schema": SCHEMA, **result})
+        self.job.unlink(missing_ok=True)
+        self.outcome.unlink(missing_ok=True)
+        if result["status"] == "ok":
+            self.discard_checkpoints()
+
+    def write_samples(
+        self, truth: NDArray[np.uint8], observed: NDArray[np.bool_], recovered: NDArray[np.float32]
+    ) -> None:
+        """Keep some test images for the figures, evenly spaced and so the same ones for every method.
+
+        Args:
+            truth: (N, C, H, W); observed: (N, 1, H, W); recovered: (N, C, H, W) in [0, 1].
+        """
+        count = min(SAMPLES, len(truth))
+        chosen = np.arange(count) * len(truth) // count
+        write_atomically(
+            self.path / "samples.npz",
+            lambda file: np.savez_compressed(
+                file,
+                index=chosen,
+                complete=truth[chosen],
+                observed=observed[chosen],
+                imputed=np.rint(recovered[chosen] * 255).astype(np.uint8),
+            ),
+        )
