@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bench.datasets import BUILT_IN, registered
-from bench.datasets.locations import Listing
+from bench.datasets.locations import Listing, data_folder
 from bench.datasets.mnist import PACKAGED
 from bench.errors import BenchError
 
@@ -17,6 +17,7 @@ from bench.errors import BenchError
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the files are [BENCH_DATA].")
 def command(data_dir: Path | None) -> None:
     """List the data sets that can be read: what is found where, how many images, under what terms."""
+    data_folder(data_dir)
     for name in BUILT_IN:
         try:
             listing: Listing = importlib.import_module(f"bench.datasets.{name}").listing(data_dir)

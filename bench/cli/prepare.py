@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bench.cache import cache_dir
-from bench.datasets import BUILT_IN, load
+from bench.datasets import BUILT_IN, check_name, load
 from bench.datasets.locations import data_folder
 from bench.errors import BenchError, Unavailable
 
@@ -20,7 +20,10 @@ def command(names: str, data_dir: Path | None) -> int:
     """Download and decode data sets, and get their judges ready. Exit status 1 if any of it failed."""
     if data_dir is not None:
         data_dir.mkdir(parents=True, exist_ok=True)
-    ready = [_prepare(name.strip(), data_dir) for name in names.split(",")]
+    wanted = [name.strip() for name in names.split(",")]
+    for name in wanted:
+        check_name(name)
+    ready = [_prepare(name, data_dir) for name in wanted]
     return 0 if all(ready) else 1
 
 

@@ -11,7 +11,7 @@ from bench.datasets.dataset import Dataset, subset
 from bench.errors import BenchError
 from bench.names import unknown
 
-__all__ = ["BUILT_IN", "Dataset", "load", "registered", "subset"]
+__all__ = ["BUILT_IN", "Dataset", "check_name", "load", "registered", "subset"]
 
 GROUP = "bench.datasets"
 BUILT_IN = ("mnist", "cifar10", "celeba")
@@ -30,19 +30,30 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
     Raises:
         BenchError: the name is unknown, or a file is missing, damaged or unfit.
     """
+    check_name(name)
     if name in BUILT_IN:
         loader: Loader = importlib.import_module(f"bench.datasets.{name}").load
         return loader(data_dir)
     plugins = registered()
     if name in plugins:
         return _load_plugin(plugins[name], data_dir)
-    if "/" in name or name.endswith(".npz") or Path(name).is_dir():
-        from bench.datasets import user
+    from bench.datasets import user
 
-        return user.load(Path(name).expanduser())
-    raise BenchError(
-        f"{unknown('data set', name, [*BUILT_IN, *plugins])}; or give the path of an .npz or a folder"
-    )
+    return user.load(Path(name).expanduser())
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is no data set's and cannot be a path; nothing is read.
+
+    Raises:
+        BenchError: the name is unknown; the message offers the nearest known one.
+    """
+    if name in BUILT_IN or "/" in name or name.endswith(".npz") or Path(name).is_dir():
+        return
+    plugins = registered()
+    if name not in plugins:
+        refusal = unknown("data set", name, [*BUILT_IN, *plugins])
+        raise BenchError(f"{refusal}; or give the path of an .npz or a folder")
 
 
 def registered() -> dict[str, EntryPoint]:

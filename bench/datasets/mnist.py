@@ -70,7 +70,7 @@ def listing(data_dir: Path | None = None) -> Listing:
         10_000,
         "1x28x28",
         official=True,
-        source="http://yann.lecun.com/exdb/mnist/ (in the package)",
+        source="http://yann.lecun.com/exdb/mnist/",
         license="CC BY-SA 3.0",
     )
 

@@ -67,11 +67,10 @@ def load_npz(path: Path) -> Dataset:
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise BenchError(
-                    f"{path} holds one bare array; save it with np.savez(path, train=..., test=...)"
-                )
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise BenchError(f"{path} holds one bare array; save it with np.savez(path, train=..., test=...)")
+        with loaded as archive:
             wanted = ("train", "test", "train_labels", "test_labels")
             return {name: archive[name] for name in archive.files if name in wanted}
     except ValueError as error:

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+import urllib.error
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cli import main
+from bench.datasets import cifar10, load
+from bench.errors import Unavailable
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    return int(caught.value.code or 0)
+
+
+@pytest.fixture(autouse=True)
+def judged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Stands for the judges; remembers for which data sets one was asked."""
+    asked: list[Any] = []
+    module: Any = types.ModuleType("bench.judges")
+    module.judge_for = lambda name, data_dir: asked.append((name, data_dir))
+    monkeypatch.setitem(sys.modules, "bench.judges", module)
+    return asked
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+
+
+def test_the_list_says_what_is_found_where(cifar10_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("datasets", "--data-dir", str(cifar10_folder)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "mnist: 60,000 train, 10,000 test, 1x28x28" in lines
+    assert "  found     in the package (official files, verified when read)" in lines
+    assert "cifar10: 30 train, 30 test, 3x32x32" in lines
+    assert f"  found     {cifar10_folder / 'cifar10'} (not the official files)" in lines
+    assert "celeba: 100,000 train, 102,599 test, 3x32x32" in lines
+    assert "  found     no; `bench prepare` fetches it" in lines
+
+
+def test_the_list_goes_on_after_a_damaged_set(
+    cifar10_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (cifar10_folder / "cifar10/train/cat").rename(cifar10_folder / "cifar10/cat")
+    assert call("datasets", "--data-dir", str(cifar10_folder)) == 0
+    output = capsys.readouterr().out
+    assert "train/cat is missing" in output and "celeba: " in output
+
+
+def test_the_list_imports_no_torch() -> None:
+    code = (
+        "import sys; from bench.cli import main\n"
+        "try: main(['datasets'])\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_prepare_decodes_and_asks_for_the_judge(
+    cifar10_folder: Path,
+    judged: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call("prepare", "--dataset", "cifar10", "--data-dir", str(cifar10_folder)) == 0
+    assert judged == [("cifar10", cifar10_folder)]
+    monkeypatch.setattr(cifar10, "read_image", None)
+    dataset = load("cifar10", cifar10_folder)
+    assert f"30 train, 30 test (not official), {dataset.fingerprint}" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("offline")
+def test_prepare_without_a_network_says_which_file_to_put_where(
+    cache: Path, tmp_path: Path, judged: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("prepare", "--dataset", "cifar10,mnist") == 1
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 1
+    assert error[0].startswith(f"error: {cifar10.ARCHIVE} cannot be fetched (no network)")
+    assert error[0].endswith(f"put it in {cache}")
+    assert judged == [("mnist", None)]
+    assert call("prepare", "--dataset", "cifar10", "--data-dir", str(tmp_path / "made")) == 1
+    assert capsys.readouterr().err.rstrip().endswith(f"put it in {tmp_path / 'made'}")
+
+
+def test_prepare_gets_celeba_through_torchvision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from classifiers.vision import load as load_module
+
+    def write(identifier: str, root: str, filename: str) -> None:
+        Path(root).mkdir(parents=True, exist_ok=True)
+        (Path(root) / filename).write_bytes(b"<html>too many users</html>")
+
+    monkeypatch.setattr(load_module("torchvision.datasets.utils"), "download_file_from_google_drive", write)
+    assert call("prepare", "--dataset", "celeba", "--data-dir", str(tmp_path)) == 1
+    assert "img_align_celeba.zip cannot be fetched (what came is not the published file)" in (
+        capsys.readouterr().err
+    )
+    assert not list((tmp_path / "celeba").iterdir())
+
+
+def test_prepare_reports_a_judge_that_cannot_be_had(
+    cifar10_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(name: str, data_dir: Path | None) -> None:
+        raise Unavailable("its weights are not here")
+
+    monkeypatch.setattr(sys.modules["bench.judges"], "judge_for", refuse)
+    assert call("prepare", "--dataset", "cifar10", "--data-dir", str(cifar10_folder)) == 1
+    assert "error: no judge for cifar10: its weights are not here" in capsys.readouterr().err
+
+
+def test_prepare_refuses_an_unknown_name_before_any_work(
+    judged: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("prepare", "--dataset", "mnist,cifar") == 2
+    assert "did you mean 'cifar10'" in capsys.readouterr().err
+    assert not judged
