@@ -192,6 +192,7 @@ def _score(cell: Cell, posed: PosedProblem, folder: CellFolder, machine: Machine
             observed=posed.observed,
             labels=posed.labels,
             train_truth=posed.train_truth,
+            fingerprint=posed.facts["fingerprint"],
             dataset=cell.problem.dataset,
             data_dir=machine.data_dir,
         )

@@ -154,7 +154,7 @@ class MCFlow(Imputer):
         with products_in(self._context.precision, self._context.device):
             z, log_det = self._flow(x)
             flow_loss = self.flow_loss(z, log_det)
-            z_hat = self._imputer(z if joint else z.detach()).float()
+            z_hat = self._imputer(z if joint else z.detach()).to(x.dtype)
             x_hat, log_det = self._flow.inverse(z_hat)
             terms = self.imputer_losses(x, observed, z_hat, x_hat, log_det)
         imputer_loss = torch.stack(list(terms.values())).sum()
@@ -221,7 +221,7 @@ def _refill(
     for start in range(0, len(images), IMPUTE_BATCH):
         rows = slice(start, start + IMPUTE_BATCH)
         with products_in(context.precision, context.device):
-            z_hat = imputer(flow(filled[rows])[0]).float()
+            z_hat = imputer(flow(filled[rows])[0]).to(filled.dtype)
             x_hat, _ = flow.inverse(z_hat)
         batch = images[rows].to(context.device)
         recovered = batch.paste(x_hat.clamp(0, 1).view(batch.pixels.shape))

@@ -1,0 +1,204 @@
+"""MCFlow and PRFlow: losses and gradients against the textbook, the schedule, and real digits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.images import MaskedImages
+from bench.imputer import FitContext
+from methods.mcflow import MCFlow
+from methods.nearest_pixel import nearest_fill
+from methods.prflow import Balance, PRFlow, StopWhenFlat, gradient_prior
+from tests.methods import textbook
+from tests.methods.test_realnvp import textbook_of
+from tests.real import mnist, rmse_on_missing
+
+HIDDEN = 6
+
+
+def made_images(count: int = 12, channels: int = 1, size: int = 4) -> MaskedImages:
+    generator = torch.Generator().manual_seed(3)
+    pixels = torch.randint(0, 256, (count, channels, size, size), generator=generator, dtype=torch.uint8)
+    observed = torch.rand(count, 1, size, size, generator=generator) < 0.4
+    return MaskedImages(pixels * observed, observed)
+
+
+def prepared(method: MCFlow, images: MaskedImages) -> MCFlow:
+    """A method on its first step, in float64."""
+    method._prepare(images, FitContext())
+    method._flow.double()
+    method._imputer.double()
+    method._filled = method._filled.double()
+    return method
+
+
+def observed_of(images: MaskedImages) -> Tensor:
+    return images.observed.expand(images.pixels.shape).flatten(1).double()
+
+
+def gradients_of(module: nn.Module) -> list[Tensor]:
+    return [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("objective", ["likelihood", "joint"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_losses_and_gradients_are_the_textbook_s(objective: str, channels: int) -> None:
+    images = made_images(channels=channels)
+    method = prepared(MCFlow(hidden=HIDDEN, flow_objective=objective), images)
+    flow = textbook_of(method._flow, method._dimension, HIDDEN)
+    imputer = method.new_imputer().double()
+    imputer.load_state_dict(method._imputer.state_dict())
+    joint = objective == "joint"
+    terms, _ = textbook.losses(flow, imputer, method._filled.clone(), observed_of(images), joint)
+    reached = method._step(torch.arange(len(images)), 0)
+    for name, term in terms.items():
+        assert float(reached[name]) == pytest.approx(float(term), rel=1e-8), name
+    imputer_loss = terms["J1"] + terms["J2"]
+    flow_loss = terms["J"] + imputer_loss if joint else terms["J"]
+    expected = torch.autograd.grad(imputer_loss, list(imputer.parameters()), retain_graph=True)
+    for mine, theirs in zip(gradients_of(method._imputer), expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-8)
+    flow_loss.backward()
+    compare_flow_gradients(method, flow)
+
+
+def compare_flow_gradients(method: MCFlow, flow: textbook.TextbookFlow) -> None:
+    """Ours, put where the slices lie, must be the full-width gradients, which are zero elsewhere."""
+    for parameter in method._flow.parameters():
+        assert parameter.grad is not None
+        parameter.data = parameter.grad.clone()
+    placed = textbook_of(method._flow, method._dimension, HIDDEN)
+    for ours, theirs in zip(placed.couplings, flow.couplings, strict=True):
+        assert isinstance(ours, textbook.MaskedCoupling) and isinstance(theirs, textbook.MaskedCoupling)
+        for mine, full in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert full.grad is not None
+            seen = full.grad != 0
+            torch.testing.assert_close(mine[seen], full.grad[seen], rtol=1e-8, atol=1e-8)
+    assert sum(int((p.grad != 0).sum()) for p in flow.parameters() if p.grad is not None) == sum(
+        int((p.grad != 0).sum()) for p in method._flow.parameters() if p.grad is not None
+    )
+
+
+def test_prflow_adds_the_weighted_prior() -> None:
+    images = made_images()
+    method = prepared(PRFlow(hidden=HIDDEN, imputer_width=5, prior_weight=0.3), images)
+    assert isinstance(method, PRFlow)
+    flow = textbook_of(method._flow, method._dimension, HIDDEN)
+    imputer = method.new_imputer().double()
+    imputer.load_state_dict(method._imputer.state_dict())
+    terms, x_hat = textbook.losses(flow, imputer, method._filled.clone(), observed_of(images), False)
+    energies = [textbook.gradient_prior(image.view(4, 4).tolist(), 1 / 3, 1 / 255) for image in x_hat.detach()]
+    reached = method._step(torch.arange(len(images)), 0)
+    assert float(reached["lambda J3"]) == pytest.approx(0.3 * sum(energies) / len(energies), rel=1e-8)
+    total = terms["J1"] + terms["J2"] + 0.3 * gradient_prior(x_hat.view(-1, 1, 4, 4), 1 / 3, 1 / 255).mean()
+    expected = torch.autograd.grad(total, list(imputer.parameters()))
+    for mine, theirs in zip(gradients_of(method._imputer), expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-8)
+
+
+def test_prior_by_hand_and_smooth_at_zero() -> None:
+    step = torch.tensor([[0.0, 0.0], [1.0, 1.0]]).view(1, 1, 2, 2).requires_grad_()
+    energy = gradient_prior(step, alpha=0.5, smoothing=1e-4)
+    assert float(energy.detach()) == pytest.approx(2 * (1 - 1e-2), rel=1e-6)
+    flat = torch.full((1, 3, 4, 4), 0.5, requires_grad=True)
+    energy = gradient_prior(flat, 1 / 3, 1 / 255)
+    (gradient,) = torch.autograd.grad(energy.sum(), flat)
+    assert float(energy.detach()) == 0 and (gradient == 0).all()
+
+
+def test_balance_makes_magnitudes_equal_even_below_zero() -> None:
+    balance = Balance()
+    assert float(balance(torch.tensor(-600.0), torch.tensor(200.0))) == pytest.approx(3)
+    for _ in range(2000):
+        weight = balance(torch.tensor(-100.0), torch.tensor(50.0))
+    assert float(weight) == pytest.approx(2, rel=1e-3)
+
+
+def test_stop_when_flat() -> None:
+    stop = StopWhenFlat(patience=3, tolerance=0.01)
+    assert [stop(loss) for loss in (100, 80, 70, 60, 50, 49.9, 49.8, 49.7)] == [False] * 7 + [True]
+    again = StopWhenFlat(3, 0.01)
+    again.load_state_dict(stop.state_dict())
+    assert again(49.7) and not again(30)
+
+
+def test_prflow_stops_when_j2_no_longer_changes() -> None:
+    context = FitContext()
+    method = PRFlow(hidden=HIDDEN, imputer_width=5, epochs=50, learning_rate=0.0, patience=3, batch_size=4)
+    method.fit(made_images(), context)
+    assert context.facts["epochs"] == 4
+
+
+def test_refreshes_come_after_epochs_2_4_8_and_not_at_the_end() -> None:
+    method = MCFlow(hidden=HIDDEN, epochs=8, batch_size=4)
+    refreshed = []
+    after = method._after_epoch
+
+    def watched(epochs: int, means: Any) -> bool:
+        stages = len(method._stages.models)
+        stop = after(epochs, means)
+        if len(method._stages.models) > stages:
+            refreshed.append(epochs)
+        return stop
+
+    method._after_epoch = watched  # type: ignore[method-assign]
+    method.fit(made_images(), FitContext())
+    assert refreshed == [2, 4]
+    assert len(method._stages.models) == 3
+
+
+def test_a_refresh_starts_the_flow_anew_and_keeps_the_imputer() -> None:
+    images = made_images()
+    method = MCFlow(hidden=HIDDEN, epochs=8, batch_size=4)
+    method._prepare(images, FitContext())
+    method._step(torch.arange(4), 0)
+    flow = {name: value.clone() for name, value in method._flow.state_dict().items()}
+    imputer = {name: value.clone() for name, value in method._imputer.state_dict().items()}
+    filled = method._filled.clone()
+    method._after_epoch(2, {})
+    assert not method._flow_adam.state and method._imputer_adam.state
+    assert all(torch.equal(value, imputer[name]) for name, value in method._imputer.state_dict().items())
+    changed = [not torch.equal(value, flow[name]) for name, value in method._flow.state_dict().items()]
+    assert all(changed)
+    seen = observed_of(images).bool()
+    assert torch.equal(method._filled[seen], filled[seen])
+    assert not torch.equal(method._filled[~seen], filled[~seen])
+
+
+def test_training_images_are_imputed_through_the_stages_that_filled_them() -> None:
+    images = made_images()
+    method = MCFlow(hidden=HIDDEN, epochs=5, batch_size=4)
+    kept: list[Tensor] = []
+    after = method._after_epoch
+
+    def watched(epochs: int, means: Any) -> bool:
+        stop = after(epochs, means)
+        kept.append(method._filled.clone())
+        return stop
+
+    method._after_epoch = watched  # type: ignore[method-assign]
+    method.fit(images, FitContext())
+    method._stages.models.pop()
+    torch.testing.assert_close(method.impute(images).flatten(1), kept[-1])
+
+
+@pytest.mark.parametrize("method", [MCFlow(), PRFlow()], ids=["mcflow", "prflow"])
+def test_a_few_hundred_steps_on_real_digits_beat_the_start(method: MCFlow) -> None:
+    method.hidden, method.epochs, method.batch_size, method.learning_rate = 128, 7, 64, 5e-4
+    train_truth, train = mnist("train", 2000, rate=0.8)
+    truth, test = mnist("t10k", 500, rate=0.8)
+    method.fit(train, FitContext())
+    start = rmse_on_missing(truth, test, nearest_fill(test, seed=0).float() / 255)
+    reached = rmse_on_missing(truth, test, method.impute(test))
+    assert reached < 0.95 * start
+
+
+def test_wrong_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="flow_objective is 'likelihood' or 'joint'"):
+        MCFlow(flow_objective="both")
+    with pytest.raises(ValueError, match="alpha must lie in"):
+        PRFlow(alpha=0)

@@ -1,0 +1,133 @@
+"""The training loop: a fit stopped at any step ends with the weights of one that was not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.checkpoints import DiskCheckpoints
+from bench.imputer import FitContext, Interrupted, Progress
+from methods import training
+from methods.mcflow import MCFlow
+from methods.prflow import PRFlow
+from methods.training import adam, seeded, train
+from tests.methods.test_mcflow import made_images
+
+
+class Regression:
+    """A small training with noise, as a method would write it."""
+
+    def __init__(self, context: FitContext) -> None:
+        self.context = context
+        with seeded(context, "model"):
+            self.model = nn.Linear(3, 1)
+        self.adam = adam(self.model.parameters(), 1e-2)
+        self.noise = context.generator("noise")
+        self.data = torch.randn(20, 3, generator=torch.Generator().manual_seed(1))
+        self.orders: list[Tensor] = []
+
+    def step(self, indices: Tensor, number: int) -> Mapping[str, Tensor]:
+        self.orders.append(indices)
+        noise = torch.randn(len(indices), 1, generator=self.noise)
+        loss = (self.model(self.data[indices]) - self.data[indices].sum(1, True) + noise).square().mean()
+        self.adam.zero_grad()
+        loss.backward()
+        self.adam.step()
+        return {"loss": loss.detach()}
+
+    def run(self, epochs: int = 4) -> None:
+        parts = {"model": self.model, "adam": self.adam, "noise": self.noise}
+        train(self.context, parts, self.step, count=20, batch_size=6, epochs=epochs)
+
+
+def weights_of(module: nn.Module) -> list[Tensor]:
+    return [value.clone() for value in module.state_dict().values()]
+
+
+def stop_after(steps: int) -> FitContext:
+    """A context that asks to stop once it was asked `steps` times."""
+    asked = iter(range(steps))
+    return FitContext(stop_requested=lambda: next(asked, None) is None)
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_stopped_at_any_step_and_resumed(tmp_path: Path, steps: int) -> None:
+    whole = Regression(FitContext())
+    whole.run()
+    context = stop_after(steps)
+    context.checkpoints = DiskCheckpoints(tmp_path)
+    with pytest.raises(Interrupted):
+        Regression(context).run()
+    resumed = Regression(FitContext(checkpoints=DiskCheckpoints(tmp_path)))
+    resumed.run()
+    assert all(map(torch.equal, weights_of(resumed.model), weights_of(whole.model)))
+    assert resumed.context.facts == whole.context.facts
+
+
+@pytest.mark.parametrize("method", [MCFlow, PRFlow])
+@pytest.mark.parametrize("killed_after", [1, 2, 3, 5, 8])
+def test_a_killed_flow_resumes_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: type[MCFlow], killed_after: int
+) -> None:
+    """Killed between checkpoints, before and after refreshes of the fill-in."""
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
+    images = made_images()
+    settings = {"hidden": 6, "epochs": 9, "batch_size": 4, "learning_rate": 1e-3}
+    whole = method(**settings)
+    whole.fit(images, FitContext())
+
+    class Killed(BaseException):
+        pass
+
+    def kill(progress: Progress) -> None:
+        if progress.step == 3 * killed_after:
+            raise Killed
+
+    with pytest.raises(Killed):
+        method(**settings).fit(images, FitContext(checkpoints=DiskCheckpoints(tmp_path), report=kill))
+    resumed = method(**settings)
+    resumed.fit(images, FitContext(checkpoints=DiskCheckpoints(tmp_path)))
+    for (flow, imputer), (flow_whole, imputer_whole) in zip(
+        resumed._stages.models, whole._stages.models, strict=True
+    ):
+        assert all(map(torch.equal, weights_of(flow), weights_of(flow_whole)))
+        assert all(map(torch.equal, weights_of(imputer), weights_of(imputer_whole)))
+    assert torch.equal(resumed.impute(images), whole.impute(images))
+
+
+def test_a_finished_fit_is_not_trained_again(tmp_path: Path) -> None:
+    first = Regression(FitContext(checkpoints=DiskCheckpoints(tmp_path)))
+    first.run()
+    again = Regression(FitContext(checkpoints=DiskCheckpoints(tmp_path)))
+    again.run()
+    assert not again.orders
+    assert all(map(torch.equal, weights_of(again.model), weights_of(first.model)))
+
+
+def test_each_epoch_shows_each_image_once_in_an_order_of_its_own() -> None:
+    regression = Regression(FitContext())
+    regression.run(epochs=2)
+    first, second = torch.cat(regression.orders[:3]), torch.cat(regression.orders[3:])
+    assert len(set(first.tolist())) == len(set(second.tolist())) == 18
+    assert first.tolist() != second.tolist()
+
+
+def test_the_deadline_ends_a_fit_early_and_says_so() -> None:
+    context = FitContext(deadline=time.monotonic())
+    regression = Regression(context)
+    regression.run()
+    assert len(regression.orders) == 1
+    assert context.facts["stopped"] == "deadline reached in epoch 1 of 4"
+
+
+def test_a_loss_that_is_no_number_is_an_error() -> None:
+    context = FitContext()
+    with pytest.raises(FloatingPointError, match="loss is not finite in epoch 1"):
+        train(
+            context, {}, lambda indices, number: {"loss": torch.tensor(torch.nan)}, count=4, batch_size=2, epochs=1
+        )
