@@ -1,0 +1,160 @@
+"""Which results may stand in one table: one mechanism, one preset, one problem and judge a data set."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bench.report.published import SPELLING
+from bench.results import Result, clean
+
+
+@dataclass(frozen=True)
+class Group:
+    """Results that can be compared, data set by data set.
+
+    Attributes:
+        part, parts: which of how many groups of this mechanism and preset; parts > 1 where one data set
+            was measured on several problems or by several judges.
+        remarks: what a reader must know before comparing, a line each.
+    """
+
+    mechanism: str
+    preset: str
+    results: tuple[Result, ...]
+    part: int = 1
+    parts: int = 1
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        part = f", part {self.part} of {self.parts}" if self.parts > 1 else ""
+        return f"Preset {self.preset}, mechanism {self.mechanism}{part}"
+
+    def of_dataset(self, dataset: str) -> list[Result]:
+        return [result for result in self.results if result.cell.dataset == dataset]
+
+
+@dataclass
+class _Variant:
+    """One problem and judge of a data set: what its results agree on, None where none of them says."""
+
+    signature: list[str | int | None]
+    results: list[Result] = field(default_factory=list)
+
+    def takes(self, signature: list[str | int | None]) -> bool:
+        pairs = zip(self.signature, signature, strict=True)
+        return all(mine is None or theirs is None or mine == theirs for mine, theirs in pairs)
+
+    def add(self, result: Result, signature: list[str | int | None]) -> None:
+        pairs = zip(self.signature, signature, strict=True)
+        self.signature = [theirs if mine is None else mine for mine, theirs in pairs]
+        self.results.append(result)
+
+    @property
+    def description(self) -> str:
+        fingerprint, train, test, judge, weights = self.signature
+        parts = [f"{count(train)} training and {count(test)} test images", short(fingerprint)]
+        return ", ".join(str(part) for part in [*parts, judge, short(weights)] if part)
+
+
+def spelled(kind: Literal["dataset", "method"], name: str, results: Iterable[Result] = ()) -> str:
+    """How a data set or method is spelled: as its results say, else as the paper does, else its name."""
+    said = (result.display.get(kind) for result in results if getattr(result.cell, kind) == name)
+    return next((label for label in said if label), SPELLING.get(name, name))
+
+
+def count(number: object) -> str:
+    """A number of images for a reader: "60,000"; "?" where it is not recorded."""
+    return f"{number:,}" if isinstance(number, int) else "?"
+
+
+def short(digest: object) -> str:
+    """A hash cut to what a reader can compare by eye; "" where there is none."""
+    return str(digest)[:19] if digest else ""
+
+
+def group_results(results: Iterable[Result]) -> tuple[list[Group], list[str]]:
+    """Sort results into groups, each of which fills one set of tables.
+
+    Returns:
+        The groups by mechanism and preset, and a line for each result that is left out as a repetition.
+    """
+    warnings: list[str] = []
+    by_preset: dict[tuple[str, str], list[Result]] = defaultdict(list)
+    for result in results:
+        by_preset[result.cell.mechanism, result.cell.preset].append(result)
+    groups: list[Group] = []
+    for (mechanism, preset), members in sorted(by_preset.items()):
+        variants = {
+            dataset: _variants([result for result in members if result.cell.dataset == dataset])
+            for dataset in dict.fromkeys(result.cell.dataset for result in members)
+        }
+        parts = max(len(found) for found in variants.values())
+        split = [
+            _split_remark(dataset, found, members) for dataset, found in variants.items() if len(found) > 1
+        ]
+        for part in range(parts):
+            own: list[Result] = []
+            for found in variants.values():
+                if part < len(found):
+                    own += _without_repetitions(found[part].results, warnings)
+            remarks = (*split, *_disagreements(own))
+            groups.append(Group(mechanism, preset, tuple(own), part + 1, parts, remarks))
+    return groups, warnings
+
+
+def _signature(result: Result) -> list[str | int | None]:
+    problem, fid = result.problem, result.metrics.get("fid")
+    judge, weights = (fid.judge or None, fid.weights or None) if fid else (None, None)
+    return [problem.fingerprint, problem.train, problem.test, judge, weights]
+
+
+def _variants(results: list[Result]) -> list[_Variant]:
+    """Split one data set's results by problem and judge, the most frequent first.
+
+    A result that records less than others (a failed one) joins the first variant that it does not contradict.
+    """
+    variants: list[_Variant] = []
+    for result in sorted(results, key=lambda one: _signature(one).count(None)):
+        signature = _signature(result)
+        variant = next((known for known in variants if known.takes(signature)), None)
+        if variant is None:
+            variants.append(variant := _Variant(signature))
+        variant.add(result, signature)
+    return sorted(variants, key=lambda variant: -len(variant.results))
+
+
+def _split_remark(dataset: str, variants: list[_Variant], results: list[Result]) -> str:
+    listed = "; ".join(f"part {part}: {variant.description}" for part, variant in enumerate(variants, 1))
+    label = spelled("dataset", dataset, results)
+    return f"{label} was measured on different problems or by different judges, in tables apart ({listed})."
+
+
+def _without_repetitions(results: list[Result], warnings: list[str]) -> list[Result]:
+    """One result a cell: a complete one before a failed one, then the last by path."""
+    kept: dict[tuple[object, ...], Result] = {}
+    for result in sorted(results, key=lambda one: (one.ok, one.path)):
+        cell = result.cell
+        key = (cell.method, result.settings_label, cell.rate, cell.seed)
+        if key in kept:
+            warnings.append(clean(f"{kept[key].path} is of the same cell as {result.path}; left out"))
+        kept[key] = result
+    return sorted(kept.values(), key=lambda one: one.path)
+
+
+def _disagreements(results: list[Result]) -> list[str]:
+    """A line for each data set where one rate and seed stands for different missing pixels."""
+    observed: dict[tuple[str, float, int], set[str]] = defaultdict(set)
+    for result in results:
+        if result.problem.observed:
+            cell = result.cell
+            observed[cell.dataset, cell.rate, cell.seed].add(result.problem.observed)
+    return [
+        f"{spelled('dataset', dataset, results)} at rate {rate:g}, seed {seed}: the methods did not see "
+        "the same pixels; these numbers cannot be compared."
+        for (dataset, rate, seed), hashes in sorted(observed.items())
+        if len(hashes) > 1
+    ]

@@ -1,0 +1,191 @@
+"""What a table is, whatever it is written as: rows of data set and method, columns, entries, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from bench.report.groups import Group, count, short, spelled
+from bench.report.published import Published
+from bench.results import Result
+
+DASH = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers: its heading, and what it holds below that heading ("" where nothing else is)."""
+
+    head: str
+    sub: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What stands in one place of a table.
+
+    Attributes:
+        text: the number as printed, with its spread; a dash where there is none.
+        value: the number itself; the mean where there are several seeds.
+        spread: the standard deviation over seeds; None with fewer than two.
+        seeds: over how many seeds; 0 where that means nothing.
+        notes: what explains it, below the table.
+    """
+
+    text: str = DASH
+    value: float | None = None
+    spread: float | None = None
+    seeds: int = 0
+    best: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on one data set; `dataset_notes` are the same in all rows of a data set."""
+
+    dataset: str
+    method: str
+    entries: tuple[Entry, ...]
+    dataset_notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table, ready for any format.
+
+    Attributes:
+        number: as in the paper, from 1.
+        name: a short name for files.
+        about: sentences that hold for all tables of a group: preset, mechanism, sizes, remarks.
+        caption: sentences that say what these numbers are.
+        blocks: the rows, data set by data set.
+    """
+
+    number: int
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    blocks: tuple[tuple[Row, ...], ...]
+    about: tuple[str, ...]
+    caption: tuple[str, ...]
+
+    @property
+    def heading(self) -> str:
+        return f"Table {self.number}: {self.title}"
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """The distinct notes in the order a reader meets them; the first is number 1."""
+        met: dict[str, None] = {}
+        for block in self.blocks:
+            for row in block:
+                met.update(dict.fromkeys(row.dataset_notes))
+                for entry in row.entries:
+                    met.update(dict.fromkeys(entry.notes))
+        return tuple(met)
+
+    def marks(self, notes: Sequence[str]) -> tuple[int, ...]:
+        """The numbers of some of the notes, ascending."""
+        return tuple(sorted(self.notes.index(note) + 1 for note in set(notes)))
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """The results of one row: one method with one set of settings on one data set. Equal to itself only."""
+
+    dataset: str
+    method: str
+    settings: str
+    results: tuple[Result, ...]
+
+    def at(self, rate: float) -> list[Result]:
+        return [result for result in self.results if result.cell.rate == rate]
+
+    def row(self, group: Group, entries: Iterable[Entry]) -> Row:
+        """The row of this line, its names spelled for a reader."""
+        results = group.of_dataset(self.dataset)
+        method = spelled("method", self.method, group.results)
+        return Row(
+            spelled("dataset", self.dataset, results),
+            f"{method} ({self.settings})" if self.settings else method,
+            tuple(entries),
+            _unofficial(results),
+        )
+
+
+def pieces(table: Table, fits: Callable[[Sequence[int]], bool]) -> list[list[int]]:
+    """A wide table in as few pieces as fit, each the positions of the columns under some of the headings.
+
+    Args:
+        fits: whether a piece with these columns is narrow enough; one heading alone always passes.
+    """
+    heads = list(dict.fromkeys(column.head for column in table.columns))
+    for size in range(len(heads), 0, -1):
+        chunks = [heads[start : start + size] for start in range(0, len(heads), size)]
+        found = [[at for at, column in enumerate(table.columns) if column.head in chunk] for chunk in chunks]
+        if size == 1 or all(fits(piece) for piece in found):
+            return found
+    return []
+
+
+def number(value: float) -> str:
+    """Four decimals, as in the paper; powers of ten where that would show nothing or too much."""
+    return f"{value:.2e}" if value and not 5e-5 <= abs(value) < 1e5 else f"{value:.4f}"
+
+
+def dataset_order(group: Group, paper: Published) -> list[str]:
+    """The group's data sets: the paper's first, in its order, then the others by name."""
+    found = {result.cell.dataset for result in group.results}
+    return sorted(found, key=lambda dataset: _rank(dataset, paper.datasets))
+
+
+def lines_of(group: Group, paper: Published, published_metric: str = "") -> list[list[Line]]:
+    """The rows of each data set: the paper's methods first, in its order, then the others by name.
+
+    Args:
+        published_metric: the paper's methods have a row, even where nothing of ours is stored, if the
+            paper has this metric for the data set at one of the group's rates.
+    """
+    rates = {result.cell.rate for result in group.results}
+    blocks = []
+    for dataset in dataset_order(group, paper):
+        results = group.of_dataset(dataset)
+        keys = {(result.cell.method, result.settings_label) for result in results}
+        keys |= {
+            (method, "")
+            for metric, of, method, rate in paper.values
+            if metric == published_metric and of == dataset and rate in rates
+        }
+        ordered = sorted(keys, key=lambda key: (_rank(key[0], paper.methods), key[1]))
+        blocks.append([_line(dataset, method, settings, results) for method, settings in ordered])
+    return blocks
+
+
+def about(group: Group, paper: Published) -> tuple[str, ...]:
+    """What holds for all tables of a group, in sentences: preset, mechanism, numbers of images, remarks."""
+    parts = []
+    for dataset in dataset_order(group, paper):
+        results = group.of_dataset(dataset)
+        train = next((one.problem.train for one in results if one.problem.train is not None), None)
+        test = next((one.problem.test for one in results if one.problem.test is not None), None)
+        label = spelled("dataset", dataset, results)
+        parts.append(f"{label}: {count(train)} training and {count(test)} test images")
+    return (f"{group.title}.", "; ".join(parts) + ".", *group.remarks)
+
+
+def _rank(name: str, order: Sequence[str]) -> tuple[int, str]:
+    return (order.index(name) if name in order else len(order), name)
+
+
+def _line(dataset: str, method: str, settings: str, results: Sequence[Result]) -> Line:
+    own = [one for one in results if (one.cell.method, one.settings_label) == (method, settings)]
+    return Line(dataset, method, settings, tuple(own))
+
+
+def _unofficial(results: Sequence[Result]) -> tuple[str, ...]:
+    if all(result.problem.official is not False for result in results):
+        return ()
+    found = next((result.problem.fingerprint for result in results if result.problem.fingerprint), None)
+    return (f"not the published data set's own pixels (fingerprint {short(found) or 'not recorded'})",)

@@ -1,0 +1,220 @@
+"""Tables 1-3 of the paper: RMSE, FID and SCC by data set, method and rate."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bench.report.groups import Group, short, spelled
+from bench.report.layout import Column, Entry, Line, Row, Table, about, dataset_order, lines_of, number
+from bench.report.published import MECHANISM, Published
+from bench.results import Result
+
+FLOOR = "complete training images (floor)"
+EMPTY = Entry("")
+NOT_RUN = Entry(notes=("not run",))
+NOT_PUBLISHED = Entry(notes=("the paper has no such number",))
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric with a table of its own.
+
+    Attributes:
+        ratio: its scale is the judge's, so it compares between papers in ratios only.
+    """
+
+    number: int
+    name: str
+    title: str
+    lower_is_better: bool
+    ratio: bool = False
+
+
+SCORES = (
+    Score(1, "rmse", "RMSE on the missing test pixels, values in [0, 1] (lower is better)", True),
+    Score(2, "fid", "FID between imputed and complete test images (lower is better)", True, ratio=True),
+    Score(3, "scc", "SCC of the imputed test images (higher is better)", False),
+)
+
+
+class ScoreTable:
+    """Builds one of Tables 1-3 from one group of results.
+
+    Args:
+        paper: gives the order of the rows, and the numbers beside ours where `compare` is set and the
+            group's pixels went missing as the paper's did.
+    """
+
+    def __init__(self, group: Group, paper: Published, compare: bool, score: Score) -> None:
+        self.group, self.paper, self.score = group, paper, score
+        self.compare = compare and group.mechanism == MECHANISM
+        self.incomparable = compare and not self.compare
+        self.rates = sorted({result.cell.rate for result in group.results})
+        self.blocks = lines_of(group, paper, score.name if self.compare else "")
+        lines = [line for block in self.blocks for line in block]
+        values = [self._values(line.at(rate)) for line in lines for rate in self.rates]
+        self.seed_counts = {len(found) for found in values if found}
+        self.ours = {(line, rate): self._entry(line, rate) for line in lines for rate in self.rates}
+        for block in self.blocks:
+            for rate in self.rates:
+                self._mark_best([(line, rate) for line in block])
+
+    def build(self) -> Table:
+        blocks = tuple(self._rows(lines) for lines in self.blocks)
+        return Table(
+            number=self.score.number,
+            name=self.score.name,
+            title=self.score.title,
+            columns=self._columns(),
+            blocks=blocks,
+            about=about(self.group, self.paper),
+            caption=tuple(self._caption()),
+        )
+
+    def _columns(self) -> tuple[Column, ...]:
+        heads = [f"{rate:g}" for rate in self.rates]
+        if not self.compare:
+            return tuple(Column(head) for head in heads)
+        subs = ("ours", "ratio", "paper's") if self.score.ratio else ("ours", "paper", "deviation")
+        return tuple(Column(head, sub) for head in heads for sub in subs)
+
+    def _rows(self, lines: list[Line]) -> tuple[Row, ...]:
+        rows = []
+        for line in lines:
+            entries = [
+                entry for rate in self.rates for entry in (self.ours[line, rate], *self._beside(line, rate))
+            ]
+            rows.append(line.row(self.group, entries))
+        if self.score.name == "fid":
+            rows.append(replace(rows[0], method=FLOOR, entries=tuple(self._floors(lines[0].dataset))))
+        return tuple(rows)
+
+    def _values(self, results: Sequence[Result]) -> list[float]:
+        values = (result.metric(self.score.name).value for result in results)
+        return [value for value in values if value is not None]
+
+    def _entry(self, line: Line, rate: float) -> Entry:
+        """Our number: the mean over seeds, or a dash; a note for each seed that has none."""
+        results = line.at(rate)
+        if not results:
+            return NOT_RUN
+        values = self._values(results)
+        without = [result for result in results if result.metric(self.score.name).value is None]
+        notes = tuple(
+            (f"seed {result.cell.seed}: " if values else "") + result.metric(self.score.name).reason
+            for result in without
+        )
+        if not values:
+            return Entry(notes=notes)
+        mean = statistics.fmean(values)
+        spread = statistics.stdev(values) if len(values) > 1 else None
+        text = number(mean) if spread is None else f"{number(mean)} ± {number(spread)}"
+        if len(self.seed_counts) > 1:
+            text += f" ({len(values)})"
+        return Entry(text, mean, spread, len(values), notes=notes)
+
+    def _mark_best(self, places: list[tuple[Line, float]]) -> None:
+        """Mark the best of two or more, with whatever prints as the same number."""
+        values = [value for place in places if (value := self.ours[place].value) is not None]
+        if len(values) < 2:
+            return
+        best = number(min(values) if self.score.lower_is_better else max(values))
+        for place in places:
+            value = self.ours[place].value
+            if value is not None and number(value) == best:
+                self.ours[place] = replace(self.ours[place], best=True)
+
+    def _published(self, line: Line, rate: float) -> float | None:
+        """The paper's number; a variant of ours with other settings has no counterpart there."""
+        if line.settings:
+            return None
+        return self.paper.value(self.score.name, line.dataset, line.method, rate)
+
+    def _beside(self, line: Line, rate: float) -> list[Entry]:
+        """What stands beside our number when comparing with the paper."""
+        if not self.compare:
+            return []
+        ours, theirs = self.ours[line, rate].value, self._published(line, rate)
+        if self.score.ratio:
+            best_ours, best_theirs = self._best_of_both(line.dataset, rate)
+            return [_ratio(ours, best_ours), NOT_PUBLISHED if theirs is None else _ratio(theirs, best_theirs)]
+        if theirs is None:
+            return [NOT_PUBLISHED, EMPTY]
+        deviation = EMPTY if ours is None else Entry(f"{ours - theirs:+.4f}", ours - theirs)
+        return [Entry(number(theirs), theirs), deviation]
+
+    def _best_of_both(self, dataset: str, rate: float) -> tuple[float | None, float | None]:
+        """The best of ours and the best of the paper's, among the methods that both have."""
+        both = [
+            (ours.value, theirs)
+            for (line, at), ours in self.ours.items()
+            if line.dataset == dataset and at == rate and ours.value is not None
+            if (theirs := self._published(line, rate)) is not None
+        ]
+        return (min(ours for ours, _ in both), min(theirs for _, theirs in both)) if both else (None, None)
+
+    def _floors(self, dataset: str) -> list[Entry]:
+        """FID(complete test, complete training images), the mean over what the results recorded."""
+        entries = []
+        for rate in self.rates:
+            metrics = [
+                result.metric("fid") for result in self.group.of_dataset(dataset) if result.cell.rate == rate
+            ]
+            floors = [metric.floor for metric in metrics if metric.floor is not None]
+            if floors:
+                mean = statistics.fmean(floors)
+                entries.append(Entry(number(mean), mean))
+            else:
+                reasons = dict.fromkeys(metric.reason or "not recorded" for metric in metrics)
+                entries.append(Entry(notes=tuple(reasons)) if reasons else NOT_RUN)
+            entries += [EMPTY, EMPTY] if self.compare else []
+        return entries
+
+    def _caption(self) -> list[str]:
+        lines = [self._seeds()]
+        if any(entry.best for entry in self.ours.values()):
+            lines.append(
+                "Bold: the best mean of each data set and rate; no test of significance is behind it."
+            )
+        if self.score.name == "fid":
+            lines += self._judges()
+            lines.append("Floor: the FID between the complete test and the complete training images.")
+        if self.incomparable:
+            lines.append(
+                f"The paper's pixels went missing by {MECHANISM}: it has no numbers to compare with here."
+            )
+        elif self.compare and self.score.ratio:
+            lines.append(
+                "An FID's scale is its judge's, so ours compare with the paper's as ratios only. Ratio: over "
+                "the best of ours among the methods that the paper has too; paper's: the same of its numbers."
+            )
+        elif self.compare:
+            lines.append("Paper: the numbers published with PRFlow. Deviation: ours minus the paper's.")
+        return lines
+
+    def _seeds(self) -> str:
+        seeds = sorted({result.cell.seed for result in self.group.results})
+        listed = ", ".join(str(seed) for seed in seeds)
+        if len(seeds) == 1:
+            return f"One seed: {listed}."
+        if self.seed_counts == {1}:
+            return f"One seed each, of {listed}."
+        if len(self.seed_counts) == 1:
+            return f"Mean ± standard deviation over {min(self.seed_counts)} seeds, of {listed}."
+        return f"Mean ± standard deviation over seeds, their number in brackets, of {listed}."
+
+    def _judges(self) -> list[str]:
+        judges = []
+        for dataset in dataset_order(self.group, self.paper):
+            results = self.group.of_dataset(dataset)
+            fids = [fid for result in results if (fid := result.metrics.get("fid")) and fid.judge]
+            if fids:
+                weights = f" (weights {short(fids[0].weights)})" if fids[0].weights else ""
+                judges.append(f"{spelled('dataset', dataset, results)}: {fids[0].judge}{weights}")
+        return [f"Judges: {'; '.join(judges)}."] if judges else []
+
+
+def _ratio(value: float | None, best: float | None) -> Entry:
+    return Entry(f"{value / best:.2f}", value / best) if value is not None and best else EMPTY

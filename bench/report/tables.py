@@ -1,0 +1,38 @@
+"""All tables of some stored results: Tables 1-3 of the paper and the costs, for every group of results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bench.report.costs import cost_table
+from bench.report.groups import Group
+from bench.report.layout import Table
+from bench.report.published import Published
+from bench.report.scores import SCORES, ScoreTable
+
+
+@dataclass(frozen=True)
+class TableSet:
+    """The tables of one group of results."""
+
+    group: Group
+    tables: tuple[Table, ...]
+
+
+def build_tables(groups: Iterable[Group], paper: Published, compare: bool) -> list[TableSet]:
+    """Tables 1-3 and the costs of every group.
+
+    Args:
+        compare: set the paper's numbers beside ours.
+    """
+    return [
+        TableSet(
+            group,
+            (
+                *(ScoreTable(group, paper, compare, score).build() for score in SCORES),
+                cost_table(group, paper),
+            ),
+        )
+        for group in groups
+    ]

@@ -1,0 +1,189 @@
+"""Stored results, read back: every `result.json` below a folder, checked and cleaned, without torch."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+SCHEMA = 1
+NOT_FINITE = "the stored value is not a finite number"
+
+_ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?", re.DOTALL)
+
+
+def clean(text: str) -> str:
+    """One line that is safe to print: no terminal sequences, no control or invisible characters."""
+    text = "".join(" " if char.isspace() else char for char in _ESCAPE_SEQUENCE.sub("", text))
+    return " ".join("".join(char for char in text if char.isprintable()).split())
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+
+
+Line = Annotated[str, AfterValidator(clean)]
+Name = Annotated[str, AfterValidator(clean), Field(min_length=1)]
+Description = Annotated[str, BeforeValidator(_as_text), AfterValidator(clean)]
+Number = Annotated[float | None, BeforeValidator(_finite)]
+Count = Annotated[int, Field(ge=0, le=10**15)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", populate_by_name=True)
+
+
+class Cell(_Part):
+    """Which cell a result is of.
+
+    Attributes:
+        settings: the settings that differ from the preset's.
+        rate: the fraction missing, in (0, 1).
+    """
+
+    method: Name
+    dataset: Name
+    mechanism: Name
+    rate: float = Field(gt=0, lt=1)
+    seed: Count
+    preset: Name
+    settings: dict[Line, Any] = Field(default_factory=dict)
+
+
+class Problem(_Part):
+    """The posed problem: hashes of the complete pixels and of the masks, and the numbers of images.
+
+    Attributes:
+        official: whether the pixels are the published data set's; None where that is not recorded.
+    """
+
+    fingerprint: Line | None = None
+    observed: Line | None = None
+    train: Count | None = None
+    test: Count | None = None
+    official: bool | None = None
+
+
+class Metric(_Part):
+    """One number with its 95 % interval; `value` is None where there is none, and `reason` says why.
+
+    Attributes:
+        floor: FID(complete test images, complete training images); for FID only.
+        judge, weights: the classifier that scored and the hash of its weights; "" where not recorded.
+    """
+
+    value: Number = None
+    low: Number = None
+    high: Number = None
+    floor: Number = None
+    reason: Description = ""
+    judge: Description = ""
+    weights: Description = ""
+
+
+class Cost(_Part):
+    """What a cell cost: seconds, milliseconds, mebibytes and counts; None where not recorded."""
+
+    fit_seconds: Number = None
+    steps: Number = None
+    impute_ms_per_image: Number = None
+    peak_memory_mb: Number = None
+    parameters: Number = None
+
+
+class Result(_Part):
+    """One `result.json`.
+
+    Attributes:
+        status: "ok", "failed", "timeout", "out-of-memory" or "interrupted".
+        display: how "method" and "dataset" are spelled in tables.
+        error: one line; "" where all went well.
+        path: the file it was read from.
+    """
+
+    schema_version: int = Field(alias="schema")
+    status: Name
+    cell: Cell
+    problem: Problem = Problem()
+    metrics: dict[str, Metric] = Field(default_factory=dict)
+    cost: Cost = Cost()
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    display: dict[str, Line] = Field(default_factory=dict)
+    error: Description = ""
+    traceback: str = ""
+    path: Annotated[Path, Field(strict=False)] = Path()
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+    @property
+    def settings_label(self) -> str:
+        """The settings as "name=value, name=value", in the names' order; "" where there are none."""
+        return clean(
+            ", ".join(f"{name}={_as_text(self.cell.settings[name])}" for name in sorted(self.cell.settings))
+        )
+
+    def metric(self, name: str) -> Metric:
+        """A metric of this result; without a value, its `reason` always says why."""
+        if not self.ok:
+            return Metric(reason=f"{self.status}: {self.error}" if self.error else self.status)
+        metric = self.metrics.get(name, Metric())
+        if metric.value is None and not metric.reason:
+            return metric.model_copy(
+                update={"reason": NOT_FINITE if name in self.metrics else "not recorded"}
+            )
+        return metric
+
+
+def read_result(path: Path) -> Result:
+    """Read one `result.json`.
+
+    Raises:
+        ValueError: the file cannot be read, is torn, or is not a result of this schema; one line.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError("is not whole JSON") from error
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if type(schema) is not int:
+        raise ValueError("is not a stored result (it has no schema number)")
+    if schema != SCHEMA:
+        raise ValueError(f"has schema {clean(str(schema)[:20])}; this version reads schema {SCHEMA}")
+    try:
+        return Result.model_validate({**document, "path": path})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(clean(f"is not a stored result ({where}: {first['msg']})")) from error
+
+
+def read_results(root: Path) -> tuple[list[Result], list[str]]:
+    """Read every `result.json` below a folder, in the order of their paths.
+
+    Returns:
+        The results, and one line for each file that is left out, naming it.
+    """
+    results: list[Result] = []
+    warnings: list[str] = []
+    for path in sorted(root.rglob("result.json")):
+        if not path.is_file():
+            continue
+        try:
+            results.append(read_result(path))
+        except ValueError as error:
+            warnings.append(f"{clean(str(path))} {error}; left out")
+    return results, warnings

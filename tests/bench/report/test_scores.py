@@ -1,0 +1,261 @@
+"""Tables 1-3: layout, means and deviations worked out by hand, what is best, what has no number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.report.groups import group_results
+from bench.report.layout import DASH, Entry, Row, Table, number
+from bench.report.published import prflow_paper
+from bench.report.tables import build_tables
+from bench.results import read_results
+from tests.bench.report.stored import failed, result, store
+
+
+def tables_of(root: Path, *documents: dict[str, Any], compare: bool = False) -> dict[str, Table]:
+    found, _ = read_results(store(root, *documents))
+    groups, _ = group_results(found)
+    (tables,) = build_tables(groups, prflow_paper(), compare)
+    return {table.name: table for table in tables.tables}
+
+
+def row(table: Table, method: str, dataset: str = "MNIST") -> Row:
+    (found,) = [
+        row for block in table.blocks for row in block if (row.dataset, row.method) == (dataset, method)
+    ]
+    return found
+
+
+def texts(table: Table, method: str, dataset: str = "MNIST") -> list[str]:
+    return [entry.text for entry in row(table, method, dataset).entries]
+
+
+def test_layout_is_the_papers(tmp_path: Path) -> None:
+    documents = [
+        result(method, dataset, rate)
+        for method in ("a-baseline", "mcflow", "prflow")
+        for dataset in ("a-dataset", "celeba", "mnist")
+        for rate in (0.9, 0.6)
+    ]
+    table = tables_of(tmp_path, *documents)["rmse"]
+    assert [column.head for column in table.columns] == ["0.6", "0.9"]
+    assert [[one.dataset for one in block] for block in table.blocks] == [
+        ["MNIST"] * 3,
+        ["CelebA"] * 3,
+        ["a-dataset"] * 3,
+    ]
+    assert [one.method for one in table.blocks[0]] == ["MCFlow", "PRFlow", "a-baseline"]
+
+
+def test_a_method_is_spelled_as_its_result_says(tmp_path: Path) -> None:
+    table = tables_of(tmp_path, result("nearest", display={"method": "Nearest pixel"}))["rmse"]
+    assert [one.method for one in table.blocks[0]] == ["Nearest pixel"]
+
+
+def test_other_settings_have_a_row_of_their_own(tmp_path: Path) -> None:
+    other = result("prflow", cell=result("prflow")["cell"] | {"settings": {"alpha": 0.5}}, rmse=0.2)
+    table = tables_of(tmp_path, other, result("prflow"))["rmse"]
+    assert texts(table, "PRFlow") == ["0.1600"]
+    assert texts(table, "PRFlow (alpha=0.5)") == ["0.2000"]
+
+
+def test_mean_and_deviation_over_seeds(tmp_path: Path) -> None:
+    # Mean 0.39 / 3 = 0.13; squared deviations 0.0009 + 0.0001 + 0.0016 = 0.0026; sqrt(0.0026 / 2) = 0.03606.
+    documents = [result("prflow", seed=seed, rmse=rmse) for seed, rmse in enumerate((0.10, 0.12, 0.17))]
+    table = tables_of(tmp_path, *documents)["rmse"]
+    (entry,) = row(table, "PRFlow").entries
+    assert entry.text == "0.1300 ± 0.0361"
+    assert entry.value == pytest.approx(0.13)
+    assert entry.spread == pytest.approx(0.0013**0.5)
+    assert entry.seeds == 3
+    assert "Mean ± standard deviation over 3 seeds, of 0, 1, 2." in table.caption
+
+
+def test_unequal_numbers_of_seeds_are_told(tmp_path: Path) -> None:
+    documents = [result("mcflow", rmse=0.3), result("prflow", rmse=0.1), result("prflow", seed=4, rmse=0.3)]
+    table = tables_of(tmp_path, *documents)["rmse"]
+    assert texts(table, "MCFlow") == ["0.3000 (1)"]
+    assert texts(table, "PRFlow") == ["0.2000 ± 0.1414 (2)"]
+    assert any("in brackets" in line for line in table.caption)
+
+
+def test_one_seed_is_a_plain_value(tmp_path: Path) -> None:
+    table = tables_of(tmp_path, result("prflow", seed=7))["rmse"]
+    assert texts(table, "PRFlow") == ["0.1600"]
+    assert "One seed: 7." in table.caption
+
+
+def best(table: Table) -> set[tuple[str, str, str]]:
+    return {
+        (one.dataset, one.method, column.head)
+        for block in table.blocks
+        for one in block
+        for column, entry in zip(table.columns, one.entries, strict=True)
+        if entry.best
+    }
+
+
+def test_the_best_of_each_data_set_and_rate(tmp_path: Path) -> None:
+    tables = tables_of(
+        tmp_path,
+        result("mcflow", rate=0.6, rmse=0.1, fid=2.0, scc=0.9),
+        result("prflow", rate=0.6, rmse=0.2, fid=1.0, scc=0.95),
+        result("mcflow", rate=0.8, rmse=0.3),
+        result("prflow", rate=0.8, rmse=0.29999),
+        result("mcflow", "cifar10", rate=0.6),
+    )
+    # 0.3 and 0.29999 print alike; a method that stands alone beats nobody.
+    expected = {("MNIST", "MCFlow", "0.6"), ("MNIST", "MCFlow", "0.8"), ("MNIST", "PRFlow", "0.8")}
+    assert best(tables["rmse"]) == expected
+    assert ("MNIST", "PRFlow", "0.6") in best(tables["fid"])
+    assert ("MNIST", "MCFlow", "0.6") not in best(tables["fid"])
+    assert ("MNIST", "PRFlow", "0.6") in best(tables["scc"])
+
+
+def test_the_floor_is_a_row_of_table_2_and_never_the_best(tmp_path: Path) -> None:
+    tables = tables_of(tmp_path, result("mcflow"), result("prflow"), result("prflow", "cifar10"))
+    for dataset in ("MNIST", "CIFAR-10"):
+        assert texts(tables["fid"], "complete training images (floor)", dataset) == ["0.0125"]
+    assert not any("floor" in method for _, method, _ in best(tables["fid"]))
+    assert not any("floor" in one.method for block in tables["rmse"].blocks for one in block)
+
+
+def test_a_dash_carries_its_reason(tmp_path: Path) -> None:
+    tables = tables_of(
+        tmp_path,
+        failed("misgan", "critic diverged", rate=0.6),
+        result("mcflow", rate=0.8),
+        result("prflow", rate=0.6),
+        result("prflow", "celeba", rate=0.6, fid=None, scc=None),
+    )
+    rmse, scc = tables["rmse"], tables["scc"]
+    assert row(rmse, "MisGAN").entries == (
+        Entry(DASH, notes=("failed: critic diverged",)),
+        Entry(DASH, notes=("not run",)),
+    )
+    assert rmse.notes == ("failed: critic diverged", "not run")
+    assert row(scc, "PRFlow", "CelebA").entries[0].notes == ("FaceNet's weights are not here",)
+    assert scc.marks(("FaceNet's weights are not here", "not run")) == (2, 3)
+
+
+def test_a_failed_seed_is_told_beside_the_mean_of_the_others(tmp_path: Path) -> None:
+    table = tables_of(tmp_path, result("prflow"), failed("prflow", "no memory", "out-of-memory", seed=1))[
+        "rmse"
+    ]
+    (entry,) = row(table, "PRFlow").entries
+    assert entry == Entry("0.1600", 0.16, None, 1, notes=("seed 1: out-of-memory: no memory",))
+
+
+def test_pixels_that_are_not_the_official_ones_are_marked(tmp_path: Path) -> None:
+    tables = tables_of(
+        tmp_path,
+        result("prflow"),
+        result("prflow", "cifar10", problem={"official": False, "fingerprint": "f" * 64}),
+    )
+    for table in tables.values():
+        assert row(table, "PRFlow").dataset_notes == ()
+        (note,) = row(table, "PRFlow", "CIFAR-10").dataset_notes
+        assert "not the published" in note and "ffff" in note and note in table.notes
+
+
+def test_caption_names_preset_sizes_and_judge(tmp_path: Path) -> None:
+    tables = tables_of(tmp_path, result("prflow"), result("prflow", "celeba"))
+    for table in tables.values():
+        assert table.about[0] == "Preset quick, mechanism pixel."
+        assert "MNIST: 60,000 training and 10,000 test images" in table.about[1]
+        assert "CelebA: 9,000 training and 1,000 test images" in table.about[1]
+    assert any(
+        line.startswith("Judges: MNIST: lenet (weights sha256:01234") for line in tables["fid"].caption
+    )
+
+
+def test_comparison_sets_the_papers_number_and_the_deviation_beside_ours(tmp_path: Path) -> None:
+    tables = tables_of(tmp_path, result("prflow", rmse=0.16, scc=0.9), result("mean"), compare=True)
+    assert [column.sub for column in tables["rmse"].columns] == ["ours", "paper", "deviation"]
+    # The paper: RMSE 0.1490 and SCC 0.9276 on MNIST at rate 0.8.
+    assert texts(tables["rmse"], "PRFlow") == ["0.1600", "0.1490", "+0.0110"]
+    assert texts(tables["scc"], "PRFlow") == ["0.9000", "0.9276", "-0.0276"]
+    assert texts(tables["rmse"], "MCFlow") == [DASH, "0.1581", ""]
+    assert row(tables["rmse"], "MCFlow").entries[0].notes == ("not run",)
+    assert texts(tables["rmse"], "mean") == ["0.1600", DASH, ""]
+    assert row(tables["rmse"], "mean").entries[1].notes == ("the paper has no such number",)
+
+
+def test_comparison_of_fid_is_in_ratios(tmp_path: Path) -> None:
+    table = tables_of(
+        tmp_path, result("prflow", fid=2.0), result("mcflow", fid=8.0), result("mean", fid=1.0), compare=True
+    )["fid"]
+    # The paper: 0.8795 and 3.0663 at rate 0.8, a ratio of 3.486; PBiGAN 0.9927 / 0.8795 = 1.129.
+    assert texts(table, "PRFlow") == ["2.0000", "1.00", "1.00"]
+    assert texts(table, "MCFlow") == ["8.0000", "4.00", "3.49"]
+    assert texts(table, "PBiGAN") == [DASH, "", "1.13"]
+    assert texts(table, "mean") == ["1.0000", "0.50", DASH]
+    assert texts(table, "complete training images (floor)") == ["0.0125", "", ""]
+
+
+def test_ratios_are_over_the_methods_that_both_have(tmp_path: Path) -> None:
+    table = tables_of(tmp_path, result("mcflow", fid=8.0), compare=True)["fid"]
+    assert texts(table, "MCFlow") == ["8.0000", "1.00", "1.00"]
+
+
+def test_published_rows_only_where_ours_has_the_data_set_and_rate(tmp_path: Path) -> None:
+    tables = tables_of(
+        tmp_path, result("prflow", rate=0.5), result("prflow", "celeba", rate=0.5), compare=True
+    )
+    assert [one.method for one in tables["rmse"].blocks[0]] == ["PRFlow"]
+    again = tables_of(tmp_path / "again", result("prflow", "celeba", rate=0.6, scc=None), compare=True)
+    assert [one.method for one in again["rmse"].blocks[0]] == ["MisGAN", "PBiGAN", "MCFlow", "PRFlow"]
+    assert [one.method for one in again["scc"].blocks[0]] == ["PRFlow"]
+
+
+def test_other_settings_have_no_counterpart_in_the_paper(tmp_path: Path) -> None:
+    other = result("prflow", cell=result("prflow")["cell"] | {"settings": {"alpha": 0.5}})
+    table = tables_of(tmp_path, other, compare=True)["rmse"]
+    assert texts(table, "PRFlow (alpha=0.5)") == ["0.1600", DASH, ""]
+    assert texts(table, "PRFlow") == [DASH, "0.1490", ""]
+
+
+def test_another_mechanism_is_not_compared(tmp_path: Path) -> None:
+    block = result("prflow", cell=result("prflow")["cell"] | {"mechanism": "block"})
+    table = tables_of(tmp_path, block, compare=True)["rmse"]
+    assert texts(table, "PRFlow") == ["0.1600"]
+    assert any("no numbers to compare" in line for line in table.caption)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.14896, "0.1490"), (0.0, "0.0000"), (12.5, "12.5000"), (2e-5, "2.00e-05"), (1.5e7, "1.50e+07")],
+)
+def test_numbers_have_four_decimals_where_that_says_something(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_costs_are_means_over_complete_cells(tmp_path: Path) -> None:
+    documents = [
+        result("prflow", rate=0.6, cost={"fit_seconds": 100.0}),
+        result("prflow", rate=0.8, cost={"fit_seconds": 300.0, "peak_memory_mb": None}),
+        failed("prflow", "it broke", rate=0.9),
+        failed("mcflow", "it broke", rate=0.9),
+    ]
+    table = tables_of(tmp_path, *documents)["cost"]
+    assert texts(table, "PRFlow") == ["200", "1.5", "512", "1,234,567", "2"]
+    assert texts(table, "MCFlow") == [DASH, DASH, DASH, DASH, "0"]
+    assert table.notes == ("no complete cell",)
+    assert "Measured on A CPU (2 cores), 2 threads." in table.caption
+
+
+def test_costs_of_several_machines_are_told_apart(tmp_path: Path) -> None:
+    gpu = {"machine": {"cpu": "A CPU", "gpu": "A GPU"}, "threads": 16}
+    table = tables_of(tmp_path, result("prflow", provenance=gpu), result("mcflow"))["cost"]
+    assert row(table, "PRFlow").entries[0].notes == ("measured on A GPU",)
+    assert row(table, "MCFlow").entries[0].notes == ("measured on A CPU (2 cores), 2 threads",)
+
+
+def test_every_row_has_an_entry_a_column(tmp_path: Path) -> None:
+    tables = tables_of(tmp_path, result("prflow"), failed("x", "it broke", rate=0.1), compare=True)
+    for table in tables.values():
+        for one in (one for block in table.blocks for one in block):
+            assert len(one.entries) == len(table.columns)
