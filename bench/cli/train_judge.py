@@ -1,0 +1,22 @@
+"""`bench train-judge`: train the classifier that judges a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("train-judge")
+@click.argument("dataset")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the data is; else BENCH_DATA.")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder for the weights; else the cache.")
+def command(dataset: str, data_dir: Path | None, output: Path | None) -> int:
+    """Train the classifier that judges DATASET (mnist or cifar10) on its complete training images.
+
+    A training that was killed goes on where it was.
+    """
+    from bench.judge_training import train_judge
+
+    train_judge(dataset, data_dir, output=output, say=click.echo)
+    return 0

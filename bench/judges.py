@@ -1,0 +1,228 @@
+"""Which classifier judges a data set, and where its weights come from."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench.datasets.locations import cache_folder, data_folder
+from bench.errors import BenchError, Unavailable
+from classifiers import weights
+
+FACENET_FILES = ("facenet.safetensors", "20180402-114759-vggface2.pt")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A judge that a command of ours trains: its module in `classifiers`, and its weights' name."""
+
+    module: str
+    weights: str
+    half: bool
+
+
+TRAINED = {
+    "mnist": Trained("classifiers.lenet", "lenet-mnist", half=False),
+    "cifar10": Trained("classifiers.resnet18", "resnet18-cifar10", half=True),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """A classifier with its weights.
+
+    Attributes:
+        model: a module of `classifiers`, in evaluation mode.
+        metadata: `judge`, `layer`, `dimensions`, `normalisation`, `weights` (their hash), and for a
+            trained judge `accuracy` and what the training recorded.
+        has_classes: whether `predict` works.
+    """
+
+    model: nn.Module
+    metadata: Mapping[str, Any]
+    has_classes: bool = True
+    device: torch.device = field(default_factory=lambda: best_device())
+
+    def __post_init__(self) -> None:
+        self.model.to(self.device).requires_grad_(False).eval()
+
+    @property
+    def name(self) -> str:
+        name: str = self.metadata["judge"]
+        return name
+
+    @property
+    def dimensions(self) -> int:
+        dimensions: int = self.metadata["dimensions"]
+        return dimensions
+
+    @torch.inference_mode()
+    def features(self, images: NDArray[np.uint8] | Tensor, batch_size: int = 250) -> NDArray[np.float64]:
+        """(N, dimensions): what the last layer sees of uint8 images (N, C, H, W)."""
+        features: Any = self.model.features
+        parts = [features(batch).double().cpu() for batch in self._batches(images, batch_size)]
+        return torch.cat(parts).numpy()
+
+    def predict(self, images: NDArray[np.uint8] | Tensor) -> NDArray[np.int64]:
+        """(N,): the most likely class of each of uint8 images (N, C, H, W). Raises as `classify`."""
+        return self.classify(self.features(images))
+
+    @torch.inference_mode()
+    def classify(self, features: NDArray[np.float64]) -> NDArray[np.int64]:
+        """(N,): the most likely class by features (N, dimensions).
+
+        Raises:
+            Unavailable: the judge knows no classes.
+        """
+        if not self.has_classes:
+            raise Unavailable(f"{self.name} knows no classes, so images judged by it have no accuracy")
+        output: Any = self.model.output
+        classes: NDArray[np.int64] = (
+            output(torch.from_numpy(features).float().to(self.device)).argmax(1).cpu().numpy()
+        )
+        return classes
+
+    def features_of_complete(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """The features of images that many cells share, kept in the cache folder.
+
+        Kept under the hash of the pixels and of the weights, so that neither can be mistaken.
+        """
+        identity = f"{images.shape} {self.metadata['weights']} {self.metadata['layer']}"
+        digest = hashlib.sha256(identity.encode())
+        for start in range(0, len(images), 4096):
+            digest.update(np.ascontiguousarray(images[start : start + 4096]).data)
+        path = cache_folder() / "features" / f"{self.name.lower()}-{digest.hexdigest()[:32]}.npy"
+        try:
+            kept: NDArray[np.float64] = np.load(path, allow_pickle=False)
+            if kept.shape == (len(images), self.dimensions):
+                return kept
+        except (OSError, ValueError, EOFError):
+            pass
+        features = self.features(images)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        with partial.open("wb") as file:
+            np.save(file, features)
+        partial.replace(path)
+        return features
+
+    def _batches(self, images: NDArray[np.uint8] | Tensor, size: int) -> Any:
+        if images.dtype not in (np.uint8, torch.uint8):
+            raise TypeError(f"a judge takes uint8 images, not {images.dtype}")
+        for start in range(0, len(images), size):
+            # np.array copies: a read-only memory map would make torch warn.
+            batch = images[start : start + size]
+            pixels = batch if isinstance(batch, Tensor) else torch.from_numpy(np.array(batch))
+            yield pixels.to(self.device).float() / 255
+
+
+def best_device() -> torch.device:
+    """A GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def describe(model: Any) -> dict[str, Any]:
+    """What a classifier says of itself: `judge`, `layer`, `dimensions`, `normalisation`."""
+    return {
+        "judge": model.name,
+        "layer": model.layer,
+        "dimensions": model.dimensions,
+        "normalisation": model.normalisation,
+    }
+
+
+def judge_for(dataset: str, data_dir: Path | None = None) -> Judge:
+    """The judge of a data set, with its weights.
+
+    LeNet judges MNIST, ResNet18 CIFAR-10, FaceNet CelebA. Weights come from the package, then from the
+    cache folder; where neither has them, LeNet and ResNet18 are trained now, and say so.
+
+    Args:
+        dataset: `mnist`, `cifar10`, `celeba`; any other has no judge.
+        data_dir: where the training images, or FaceNet's weights, are looked for.
+
+    Raises:
+        Unavailable: the data set has no judge, or FaceNet's weights can't be had.
+        BenchError: a file of weights is damaged.
+    """
+    return _judge_for(dataset, data_dir)
+
+
+@functools.lru_cache(maxsize=4)
+def _judge_for(dataset: str, data_dir: Path | None) -> Judge:
+    if dataset in TRAINED:
+        return _trained(dataset, data_dir)
+    if dataset == "celeba":
+        return _facenet(data_dir)
+    raise Unavailable(f"no judge for the data set {dataset!r}; mnist, cifar10 and celeba have one")
+
+
+def weights_folder() -> Path:
+    """Where judges trained on this machine are kept."""
+    return cache_folder() / "judges"
+
+
+def _trained(dataset: str, data_dir: Path | None) -> Judge:
+    spec = TRAINED[dataset]
+    for folder in (weights.PACKAGED, weights_folder()):
+        try:
+            return _loaded(spec, folder)
+        except FileNotFoundError:
+            continue
+    from bench.judge_training import train_judge
+
+    train_judge(dataset, data_dir)
+    return _loaded(spec, weights_folder())
+
+
+def _loaded(spec: Trained, folder: Path) -> Judge:
+    try:
+        state, facts = weights.load(folder, spec.weights)
+    except weights.WeightsError as error:
+        raise BenchError(str(error)) from error
+    model: nn.Module = importlib.import_module(spec.module).build()
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise BenchError(
+            f"{folder / spec.weights}*.safetensors does not fit {facts.get('judge')}; train it again "
+            f"with bench train-judge"
+        ) from error
+    return Judge(model, facts)
+
+
+def _facenet(data_dir: Path | None) -> Judge:
+    from classifiers import facenet
+
+    path = _facenet_file(data_dir)
+    try:
+        model = facenet.from_file(path) if path else facenet.from_download()
+    except facenet.FaceNetUnavailable as error:
+        raise Unavailable(
+            f"{error}; set BENCH_FACENET to a file with the VGGFace2 weights, or put {FACENET_FILES[1]} "
+            f"into the data folder or {weights_folder()}"
+        ) from error
+    metadata = {**describe(model), "weights": weights.fingerprint(model.network.state_dict())}
+    return Judge(model, metadata, has_classes=False)
+
+
+def _facenet_file(data_dir: Path | None) -> Path | None:
+    given = os.environ.get("BENCH_FACENET")
+    if given:
+        if not Path(given).is_file():
+            raise BenchError(f"BENCH_FACENET {given} is not a file; name the file with FaceNet's weights")
+        return Path(given)
+    folders = [folder for folder in (data_folder(data_dir), weights_folder()) if folder]
+    candidates = (folder / name for folder in folders for name in FACENET_FILES)
+    return next((path for path in candidates if path.is_file()), None)

@@ -1,0 +1,150 @@
+"""FID: how far the distribution of imputed images is from that of the complete ones.
+
+Features come from torch-fidelity's extraction loop with the data set's judge registered as its
+extractor, mean and covariance from its float64 statistics. The trace is taken through symmetric
+eigenvalues instead of its general ones: a judge's dead units make the product of the covariances
+singular, where general eigenvalues stray into the complex plane.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.errors import Unavailable
+from bench.judges import Judge, judge_for
+from bench.metrics.scoring import Scoring
+from classifiers import vision
+
+fidelity = vision.load("torch_fidelity")
+metric_fid = vision.load("torch_fidelity.metric_fid")
+fidelity_utils = vision.load("torch_fidelity.utils")
+fidelity_registry = vision.load("torch_fidelity.registry")
+
+LAYER = "penultimate"
+REFERENCE = "complete test images"
+
+
+class _Images(torch.utils.data.Dataset[Tensor]):
+    """uint8 images (N, C, H, W) as torch-fidelity wants them: one at a time."""
+
+    def __init__(self, images: NDArray[np.uint8]) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return torch.from_numpy(np.array(self.images[index]))
+
+
+def register(judge: Judge) -> str:
+    """Make a judge known to torch-fidelity as a feature extractor; the name it goes by there.
+
+    `torch_fidelity.calculate_metrics(feature_extractor=NAME, ...)` takes it like any of its own.
+    """
+    name = f"bench-{judge.name.lower()}-{judge.metadata['weights'].removeprefix('sha256:')[:16]}"
+    if name in fidelity_registry.FEATURE_EXTRACTORS_REGISTRY:
+        return name
+
+    class JudgeExtractor(fidelity.FeatureExtractorBase):  # type: ignore[name-defined,misc]
+        def __init__(self, name: str, features_list: list[str], **options: Any) -> None:
+            super().__init__(name, features_list)
+
+        @staticmethod
+        def get_provided_features_list() -> tuple[str, ...]:
+            return (LAYER,)
+
+        @staticmethod
+        def get_default_feature_layer_for_metric(metric: str) -> str:
+            return LAYER
+
+        @staticmethod
+        def can_be_compiled() -> bool:
+            return False
+
+        def forward(self, images: Tensor) -> tuple[Tensor]:
+            return (torch.from_numpy(judge.features(images)),)
+
+    fidelity.register_feature_extractor(name, JudgeExtractor)
+    return name
+
+
+def extract(judge: Judge, images: NDArray[np.uint8], batch_size: int = 250) -> NDArray[np.float64]:
+    """(N, d): a judge's features of uint8 images (N, C, H, W), through torch-fidelity's loop."""
+    extractor = fidelity_utils.create_feature_extractor(register(judge), [LAYER], cuda=False, verbose=False)
+    found = fidelity_utils.get_featuresdict_from_dataset(
+        _Images(images), extractor, batch_size, cuda=False, save_cpu_ram=True, verbose=False
+    )
+    features: NDArray[np.float64] = found[LAYER].numpy()
+    return features
+
+
+def fid(features: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
+    """Squared Frechet distance between normal distributions fitted to two sets of features.
+
+    |m1 - m2|^2 + tr(S1) + tr(S2) - 2 tr((S1 S2)^(1/2)) (Heusel et al., 2017, equation 6).
+
+    Args:
+        features, reference: (N, d) and (M, d).
+
+    Raises:
+        Unavailable: a set has no more samples than features, so that its covariance is singular.
+    """
+    dimensions = features.shape[1]
+    fewest = min(len(features), len(reference))
+    if fewest <= dimensions:
+        raise Unavailable(
+            f"FID on {dimensions} features needs more than {dimensions} images, not {fewest}; "
+            f"take more test images"
+        )
+    first, second = (
+        metric_fid.fid_features_to_statistics(torch.from_numpy(each.astype(np.float64)))
+        for each in (features, reference)
+    )
+    difference = first["mu"] - second["mu"]
+    # S1 S2 and the symmetric R S2 R, where R R = S1, have the same eigenvalues.
+    values, vectors = np.linalg.eigh(first["sigma"])
+    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    product = np.linalg.eigvalsh(root @ second["sigma"] @ root)
+    trace = np.sqrt(np.clip(product, 0, None)).sum()
+    traces = np.trace(first["sigma"]) + np.trace(second["sigma"])
+    return float(difference @ difference + traces - 2 * trace)
+
+
+def score(scoring: Scoring) -> dict[str, Any]:
+    """`value`, `floor`, and what a reader needs to compare it.
+
+    The value is between imputed and complete test images, the floor between complete test and complete
+    training images: what perfect samples of the same distribution would score.
+
+    Raises:
+        Unavailable: the data set has no judge, or there are too few images for its features.
+    """
+    judge = judge_for(scoring.dataset, scoring.data_dir)
+    if len(scoring.truth) <= judge.dimensions:
+        raise Unavailable(
+            f"FID on {judge.dimensions} features of {judge.name} needs more than {judge.dimensions} test "
+            f"images, not {len(scoring.truth)}; raise the size of the test set"
+        )
+    complete = judge.features_of_complete(scoring.truth)
+    value = fid(extract(judge, scoring.quantised), complete)
+    try:
+        floor: float | None = fid(complete, judge.features_of_complete(scoring.train_truth))
+    except Unavailable:
+        floor = None
+    return {
+        "value": value,
+        "floor": floor,
+        "reference": REFERENCE,
+        "samples": len(scoring.truth),
+        "floor_samples": len(scoring.train_truth),
+        "judge": judge.name,
+        "layer": judge.metadata["layer"],
+        "normalisation": judge.metadata["normalisation"],
+        "weights": judge.metadata["weights"],
+    }

@@ -1,0 +1,52 @@
+"""SCC: whether a classifier trained on complete images still knows the imputed ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import Unavailable
+from bench.judges import judge_for
+from bench.metrics.scoring import Scoring
+from bench.statistics import bootstrap_ratios, interval
+
+
+def scc(right_imputed: NDArray[np.bool_], right_complete: NDArray[np.bool_]) -> float:
+    """Semantic consistency: min(1, accuracy on imputed / accuracy on complete images).
+
+    Args:
+        right_imputed, right_complete: (N,), whether the judge is right about each image.
+
+    Raises:
+        Unavailable: the judge is wrong about every complete image.
+    """
+    if not right_complete.any():
+        raise Unavailable("the judge is wrong about every complete test image; train it on this data set")
+    return min(1.0, float(right_imputed.mean() / right_complete.mean()))
+
+
+def score(scoring: Scoring) -> dict[str, Any]:
+    """`value`, `low` and `high` of its 95 % interval by bootstrap over test images, and both accuracies.
+
+    Raises:
+        Unavailable: the data set has no labels, or no judge that knows classes.
+    """
+    if scoring.labels is None:
+        raise Unavailable(f"{scoring.dataset} has no labels, so there is no accuracy to compare")
+    judge = judge_for(scoring.dataset, scoring.data_dir)
+    right_complete = judge.classify(judge.features_of_complete(scoring.truth)) == scoring.labels
+    right_imputed = judge.predict(scoring.quantised) == scoring.labels
+    value = scc(right_imputed, right_complete)
+    ratios = bootstrap_ratios(right_imputed.astype(float), right_complete.astype(float))
+    low, high = interval(np.minimum(1, ratios))
+    return {
+        "value": value,
+        "low": low,
+        "high": high,
+        "accuracy_imputed": float(right_imputed.mean()),
+        "accuracy_complete": float(right_complete.mean()),
+        "judge": judge.name,
+        "weights": judge.metadata["weights"],
+    }

@@ -1,0 +1,46 @@
+"""What a metric gets to see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """One cell's imputed test images beside the complete ones.
+
+    Attributes:
+        truth: complete test images, uint8 (N, C, H, W).
+        imputed: float32 (N, C, H, W) in [0, 1]; observed pixels already put back.
+        observed: bool (N, 1, H, W).
+        labels: of the test images, int64 (N,), or None.
+        train_truth: complete training images, uint8 (M, C, H, W).
+        fingerprint: of the complete pixels.
+        dataset: its name, which finds the judge.
+        data_dir: where the data and a judge's weights are looked for.
+    """
+
+    truth: NDArray[np.uint8]
+    imputed: NDArray[np.float32]
+    observed: NDArray[np.bool_]
+    labels: NDArray[np.int64] | None
+    train_truth: NDArray[np.uint8]
+    fingerprint: str
+    dataset: str
+    data_dir: Path | None = None
+
+    @cached_property
+    def quantised(self) -> NDArray[np.uint8]:
+        """The imputed images rounded to 256 levels, as a judge sees the complete ones."""
+        return quantise(self.imputed)
+
+
+def quantise(images: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Round images in [0, 1] to the nearest of 256 levels; what lies outside is clipped."""
+    levels: NDArray[np.uint8] = np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
+    return levels

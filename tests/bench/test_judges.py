@@ -1,0 +1,225 @@
+"""The judges: the shipped one on real digits, the others' weights found, trained or refused."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from bench import datasets, judge_training, judges
+from bench.errors import BenchError, Unavailable
+from bench.metrics import Scoring, score_all
+from classifiers import facenet, lenet, training, vision, weights
+from classifiers.training import Schedule, Stage
+from tests.real import mnist_pixels
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    judges._judge_for.cache_clear()
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("BENCH_FACENET", raising=False)
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def few_digits(monkeypatch: pytest.MonkeyPatch) -> datasets.Dataset:
+    """Real digits, few of them, under the name of mnist; and a schedule that takes a second."""
+    complete = datasets.load("mnist")
+    assert complete.train_labels is not None and complete.test_labels is not None
+    few = datasets.Dataset(
+        "mnist",
+        complete.train[:1000],
+        complete.test[:500],
+        complete.train_labels[:1000],
+        complete.test_labels[:500],
+    )
+    schedule = Schedule(stages=(Stage(28, 3),), batch_size=50, peak_rate=0.05, crop_padding=2, flip=False)
+    monkeypatch.setattr(datasets, "load", lambda *_: few)
+    monkeypatch.setattr(lenet, "SCHEDULES", {"cpu": schedule, "gpu": schedule})
+    return few
+
+
+def test_the_shipped_lenet_knows_99_percent_of_the_test_digits() -> None:
+    data = datasets.load("mnist")
+    judge = judges.judge_for("mnist")
+    accuracy = float((judge.predict(data.test) == data.test_labels).mean())
+    assert accuracy >= 0.99
+    assert judge.metadata["accuracy"] == pytest.approx(accuracy, abs=2e-4)
+    assert judge.metadata["fingerprint"] == data.fingerprint
+    assert judge.name == "LeNet"
+    assert judge.dimensions == 84
+
+
+def test_features_are_what_the_last_layer_sees() -> None:
+    judge = judges.judge_for("mnist")
+    images = mnist_pixels("t10k", 30)
+    features = judge.features(images.numpy(), batch_size=7)
+    assert features.shape == (30, 84)
+    assert features.dtype == np.float64
+    with torch.no_grad():
+        logits = judge.model(images.float() / 255)
+    assert np.array_equal(judge.classify(features), logits.argmax(1).numpy())
+    with pytest.raises(TypeError, match="uint8"):
+        judge.features(images.float())
+
+
+def test_features_of_complete_images_are_kept_by_content(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = judges.judge_for("mnist")
+    images = mnist_pixels("t10k", 30).numpy()
+    first = judge.features_of_complete(images)
+    assert np.array_equal(first, judge.features(images))
+    changed = images.copy()
+    changed[3, 0, 14, 14] ^= 255
+    assert not np.array_equal(judge.features_of_complete(changed)[3], first[3])
+    kept = list((own_cache / "features").iterdir())
+    assert len(kept) == 2
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:200])
+    assert np.array_equal(judge.features_of_complete(images), first)
+    monkeypatch.setattr(judges.Judge, "features", lambda *_: pytest.fail("computed again"))
+    assert np.array_equal(judge.features_of_complete(images), first)
+
+
+def test_a_judge_that_is_not_there_is_trained_once_and_kept(
+    few_digits: datasets.Dataset, own_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(weights, "PACKAGED", own_cache / "nothing")
+    judge = judges.judge_for("mnist")
+    said = capsys.readouterr().err
+    assert "training LeNet on 1000 images of mnist" in said
+    assert "minutes left" in said
+    measured = (judge.predict(few_digits.test) == few_digits.test_labels).mean()
+    assert judge.metadata["accuracy"] == pytest.approx(measured)
+    assert measured > 0.6
+    assert judge.metadata["fingerprint"] == few_digits.fingerprint
+    assert judge.metadata["weights"] == weights.fingerprint(judge.model.state_dict())
+    judges._judge_for.cache_clear()
+    again = judges.judge_for("mnist")
+    assert capsys.readouterr().err == ""
+    assert again.metadata == judge.metadata
+    assert [path.name for path in judges.weights_folder().iterdir()] == ["lenet-mnist.safetensors"]
+
+
+def test_a_killed_training_of_a_judge_goes_on(
+    few_digits: datasets.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "SAVE_SECONDS", -1.0)
+    whole = judge_training.train_judge("mnist", output=tmp_path / "whole")
+
+    def kill(line: str) -> None:
+        if line.startswith("step"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judge_training.train_judge("mnist", output=tmp_path / "killed", say=kill)
+    assert not (tmp_path / "killed").exists()
+    resumed = judge_training.train_judge("mnist", output=tmp_path / "killed")
+    assert resumed == whole
+    assert (
+        weights.load(tmp_path / "killed", "lenet-mnist")[1]
+        == weights.load(tmp_path / "whole", "lenet-mnist")[1]
+    )
+
+
+def test_damaged_weights_are_refused_in_one_line(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = own_cache / "damaged"
+    shutil.copytree(weights.PACKAGED, folder)
+    monkeypatch.setattr(weights, "PACKAGED", folder)
+    path = folder / "lenet-mnist.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(BenchError, match=r"lenet-mnist\.safetensors cannot be read") as caught:
+        judges.judge_for("mnist")
+    assert "\n" not in str(caught.value)
+
+
+def test_other_data_sets_have_no_judge() -> None:
+    with pytest.raises(Unavailable, match="no judge for the data set 'flowers'"):
+        judges.judge_for("flowers")
+
+
+def test_only_known_judges_are_trained() -> None:
+    with pytest.raises(BenchError, match="did you mean 'cifar10'"):
+        judge_training.train_judge("cifar")
+
+
+@pytest.fixture(scope="module")
+def facenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with weights of the right names and shapes, drawn at random, and the head of the real one."""
+    torch.manual_seed(0)
+    state = vision.load("facenet_pytorch").InceptionResnetV1().state_dict()
+    path = tmp_path_factory.mktemp("facenet") / "facenet.safetensors"
+    safetensors.torch.save_file({**state, "logits.weight": torch.zeros(3, 512)}, path)
+    return path
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    monkeypatch.setattr(vision.load("facenet_pytorch.models.utils.download"), "urlopen", refuse)
+    monkeypatch.setenv("TORCH_HOME", "/nonexistent-torch-home")
+
+
+def test_facenet_comes_from_a_named_file(facenet_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_FACENET", str(facenet_file))
+    judge = judges.judge_for("celeba")
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64), dtype=np.uint8)
+    features = judge.features(images)
+    assert features.shape == (2, 512)
+    assert np.allclose((features**2).sum(1), 1, atol=1e-5)
+    state = safetensors.torch.load_file(facenet_file)
+    del state["logits.weight"]
+    assert judge.metadata["weights"] == weights.fingerprint(state)
+    with pytest.raises(Unavailable, match="FaceNet knows no classes"):
+        judge.predict(images)
+
+
+def test_facenet_is_found_in_the_data_folder(facenet_file: Path) -> None:
+    assert judges._facenet_file(facenet_file.parent) == facenet_file
+
+
+def test_without_facenet_everything_else_goes_on(offline: None) -> None:
+    truth = np.random.default_rng(0).integers(0, 256, (600, 3, 8, 8), dtype=np.uint8)
+    imputed = np.zeros(truth.shape, np.float32)
+    scores = score_all(
+        Scoring(truth, imputed, np.zeros((600, 1, 8, 8), bool), None, truth, "sha256:0", "celeba")
+    )
+    assert scores["rmse"]["value"] > 0
+    assert scores["fid"]["value"] is None
+    assert "BENCH_FACENET" in scores["fid"]["reason"]
+    assert "\n" not in scores["fid"]["reason"]
+
+
+def test_a_file_that_is_not_facenet_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "other.safetensors"
+    safetensors.torch.save_file({"weight": torch.zeros(3)}, other)
+    monkeypatch.setenv("BENCH_FACENET", str(other))
+    with pytest.raises(Unavailable, match=r"other\.safetensors holds no FaceNet weights"):
+        judges.judge_for("celeba")
+    monkeypatch.setenv("BENCH_FACENET", str(tmp_path / "absent.pt"))
+    judges._judge_for.cache_clear()
+    with pytest.raises(BenchError, match=r"absent\.pt is not a file"):
+        judges.judge_for("celeba")
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+
+    class Harmful:
+        def __reduce__(self) -> Any:
+            return Path.touch, (ran,)
+
+    path = tmp_path / "20180402-114759-vggface2.pt"
+    torch.save({"logits.weight": Harmful()}, path)
+    with pytest.raises(facenet.FaceNetUnavailable, match="holds no FaceNet weights"):
+        facenet.from_file(path)
+    assert not ran.exists()
