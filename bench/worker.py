@@ -79,11 +79,8 @@ def run_cell(
             "key": key,
             "cell": cell.record(),
             "problem": posed.facts,
-            "method": {
-                "display_name": cell.description.display_name,
-                "settings": cell.settings,
-                "source": cell.description.source,
-            },
+            "display": {"method": cell.description.display_name},
+            "method": {"settings": cell.settings, "source": cell.description.source},
             "protocol": PROTOCOL,
         }
         outcome = _run_method(cell, posed, folder, folder.checkpoints(key), machine, report)

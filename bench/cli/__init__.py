@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -58,6 +59,8 @@ def cli(debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Exit status 0: all done; 1: some cells have no result; 2: the call was wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    # Threads that spin while they wait stop each other's work where several processes share the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         status: Any = cli.main(arguments, prog_name="bench", standalone_mode=False)
     except BenchError as error:
