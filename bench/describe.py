@@ -70,6 +70,7 @@ def description_of(name: str, method: type[Imputer]) -> dict[str, Any]:
         "display_name": method.display_name or name,
         "summary": (inspect.getdoc(method) or "").partition("\n")[0],
         "citation": method.citation,
+        "baseline": method.baseline,
         "settings": settings,
         "presets": {key: dict(value) for key, value in method.presets.items()},
         "for_dataset": {key: dict(value) for key, value in method.for_dataset.items()},

@@ -26,12 +26,14 @@ class Imputer(ABC):
         citation: BibTeX of the method's paper, or "".
         presets: settings by preset (`smoke`, `quick`, `paper`) or by "preset/dataset".
         for_dataset: settings by data set.
+        baseline: whether it is one of the simple methods that others are measured against.
     """
 
     display_name: ClassVar[str] = ""
     citation: ClassVar[str] = ""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     for_dataset: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    baseline: ClassVar[bool] = False
 
     @abstractmethod
     def fit(self, train: MaskedImages, context: FitContext) -> None:

@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,6 +51,7 @@ class Description:
 
     Attributes:
         name, display_name, summary, citation: for people.
+        baseline: whether it is one of the methods that `--methods baselines` runs.
         settings: its fields, by name.
         presets, for_dataset: settings by preset, by "preset/dataset" and by data set.
         source: hash of the code that defines it.
@@ -60,6 +61,7 @@ class Description:
     display_name: str
     summary: str
     citation: str
+    baseline: bool
     settings: dict[str, Setting]
     presets: dict[str, dict[str, Any]]
     for_dataset: dict[str, dict[str, Any]]
@@ -134,7 +136,8 @@ def describe(source: Source) -> Description:
     Raises:
         BenchError: the method cannot be imported, or is no Imputer.
     """
-    place = cache_dir() / "methods" / f"{hashlib.sha256(source.reference.encode()).hexdigest()[:16]}.json"
+    asked = json.dumps([source.reference, *(field.name for field in fields(Description))])
+    place = cache_dir() / "methods" / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
     answer = _remembered(place)
     if answer is None:
         command = [sys.executable, "-m", "bench.describe", source.name, source.reference]

@@ -101,12 +101,25 @@ class Cost(_Part):
     parameters: Number = None
 
 
+class Display(_Part):
+    """How tables show a result.
+
+    Attributes:
+        method, dataset: how they are spelled; "" where not recorded.
+        baseline: whether the method counts as a baseline.
+    """
+
+    method: Line = ""
+    dataset: Line = ""
+    baseline: bool = False
+
+
 class Result(_Part):
     """One `result.json`.
 
     Attributes:
         status: "ok", "failed", "timeout", "out-of-memory" or "interrupted".
-        display: how "method" and "dataset" are spelled in tables.
+        display: how tables show it.
         error: one line; "" where all went well.
         path: the file it was read from.
     """
@@ -118,7 +131,7 @@ class Result(_Part):
     metrics: dict[str, Metric] = Field(default_factory=dict)
     cost: Cost = Cost()
     provenance: dict[str, Any] = Field(default_factory=dict)
-    display: dict[str, Line] = Field(default_factory=dict)
+    display: Display = Display()
     error: Description = ""
     traceback: str = ""
     path: Annotated[Path, Field(strict=False)] = Path()

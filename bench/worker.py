@@ -79,7 +79,10 @@ def run_cell(
             "key": key,
             "cell": cell.record(),
             "problem": posed.facts,
-            "display": {"method": cell.description.display_name},
+            "display": {
+                "method": cell.description.display_name,
+                "baseline": cell.description.baseline,
+            },
             "method": {"settings": cell.settings, "source": cell.description.source},
             "protocol": PROTOCOL,
         }

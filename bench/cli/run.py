@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,14 +12,16 @@ from bench.cli.options import comma_separated, data_dir_option, results_option
 from bench.errors import BenchError
 from bench.names import unknown
 from bench.plan import DEFAULT_PRESET, PRESETS, Cell, sizes_of
-from bench.plugins import Description, describe, find_methods
+from bench.plugins import Description, Source, describe, find_methods
 from bench.problem import Problem
 
 Value = TypeVar("Value")
 
+BASELINES = "baselines"
+
 
 @click.command()
-@click.option("--methods", required=True, help="Names, with commas between: prflow,mcflow.")
+@click.option("--methods", required=True, help="Names, with commas between: prflow,baselines.")
 @click.option("--dataset", "datasets", required=True, help="Names or paths, with commas between.")
 @click.option("--rates", default="0.6,0.7,0.8,0.9", show_default=True, help="Fractions missing, in (0, 1).")
 @click.option("--seeds", default="0", show_default=True, help="Whole numbers.")
@@ -101,10 +103,7 @@ def plan_cells(
         BenchError: a name, a rate, a size or a setting is wrong.
     """
     known = find_methods(plugins)
-    names = [*dict.fromkeys(methods)]
-    for name in names:
-        if name not in known:
-            raise BenchError(unknown("method", name, known))
+    names = expand(methods, known)
     train, test = (given or preset_size for given, preset_size in zip(sizes, sizes_of(preset), strict=True))
     problems = [
         Problem(dataset, rate=rate, seed=seed, train=train, test=test)
@@ -119,6 +118,31 @@ def plan_cells(
         for problem in problems
         for name in names
     ]
+
+
+def expand(methods: Iterable[str], known: Mapping[str, Source]) -> list[str]:
+    """The methods asked for, each once; `baselines` stands for every method that says it is one.
+
+    Raises:
+        BenchError: a name is unknown.
+    """
+    names: list[str] = []
+    for name in methods:
+        if name == BASELINES:
+            names += [each for each in sorted(known) if is_baseline(known[each])]
+        elif name in known:
+            names.append(name)
+        else:
+            raise BenchError(unknown("method", name, [*known, BASELINES]))
+    return [*dict.fromkeys(names)]
+
+
+def is_baseline(source: Source) -> bool:
+    """Whether a method says that it is a baseline. One that cannot be loaded says nothing."""
+    try:
+        return describe(source).baseline
+    except BenchError:
+        return False
 
 
 def parse_overrides(

@@ -62,7 +62,7 @@ class _Variant:
 
 def spelled(kind: Literal["dataset", "method"], name: str, results: Iterable[Result] = ()) -> str:
     """How a data set or method is spelled: as its results say, else as the paper does, else its name."""
-    said = (result.display.get(kind) for result in results if getattr(result.cell, kind) == name)
+    said = (getattr(result.display, kind) for result in results if getattr(result.cell, kind) == name)
     return next((label for label in said if label), SPELLING.get(name, name))
 
 

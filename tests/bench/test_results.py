@@ -55,7 +55,7 @@ def test_reads_what_the_design_documents(tmp_path: Path) -> None:
     assert (read.metric("scc").value, read.metric("scc").reason) == (None, "no classes")
     assert read.metric("lpips").reason == "not recorded"
     assert (read.cost.fit_seconds, read.cost.parameters) == (60.0, 7)
-    assert read.display == {"method": "MCFlow"}
+    assert read.display.method == "MCFlow" and not read.display.baseline
     assert read.provenance == {"commit": "abc"}
     assert read.path == tmp_path / "result.json"
 
