@@ -51,6 +51,11 @@ class PRFlow(MCFlow):
   booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition Workshops},
   year = {2021}
 }"""
+    # Measured: at lambda = 0.3 the quick schedule gets further than balanced.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        **MCFlow.presets,
+        "quick": {**MCFlow.presets["quick"], "prior_weight": 0.3},
+    }
     for_dataset: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "cifar10": {"hidden": 1024, "imputer_width": 1024},
         "celeba": {"hidden": 1024, "imputer_width": 1024},

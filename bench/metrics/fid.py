@@ -20,10 +20,7 @@ from bench.judges import Judge, judge_for
 from bench.metrics.scoring import Scoring
 from classifiers import vision
 
-fidelity = vision.load("torch_fidelity")
-metric_fid = vision.load("torch_fidelity.metric_fid")
-fidelity_utils = vision.load("torch_fidelity.utils")
-fidelity_registry = vision.load("torch_fidelity.registry")
+# torch-fidelity takes seconds to import, so each function that needs it loads it when called.
 
 LAYER = "penultimate"
 REFERENCE = "complete test images"
@@ -48,7 +45,8 @@ def register(judge: Judge) -> str:
     `torch_fidelity.calculate_metrics(feature_extractor=NAME, ...)` takes it like any of its own.
     """
     name = f"bench-{judge.name.lower()}-{judge.metadata['weights'].removeprefix('sha256:')[:16]}"
-    if name in fidelity_registry.FEATURE_EXTRACTORS_REGISTRY:
+    fidelity = vision.load("torch_fidelity")
+    if name in vision.load("torch_fidelity.registry").FEATURE_EXTRACTORS_REGISTRY:
         return name
 
     class JudgeExtractor(fidelity.FeatureExtractorBase):  # type: ignore[name-defined,misc]
@@ -76,8 +74,9 @@ def register(judge: Judge) -> str:
 
 def extract(judge: Judge, images: NDArray[np.uint8], batch_size: int = 250) -> NDArray[np.float64]:
     """(N, d): a judge's features of uint8 images (N, C, H, W), through torch-fidelity's loop."""
-    extractor = fidelity_utils.create_feature_extractor(register(judge), [LAYER], cuda=False, verbose=False)
-    found = fidelity_utils.get_featuresdict_from_dataset(
+    utils = vision.load("torch_fidelity.utils")
+    extractor = utils.create_feature_extractor(register(judge), [LAYER], cuda=False, verbose=False)
+    found = utils.get_featuresdict_from_dataset(
         _Images(images), extractor, batch_size, cuda=False, save_cpu_ram=True, verbose=False
     )
     features: NDArray[np.float64] = found[LAYER].numpy()
@@ -102,10 +101,8 @@ def fid(features: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
             f"FID on {dimensions} features needs more than {dimensions} images, not {fewest}; "
             f"take more test images"
         )
-    first, second = (
-        metric_fid.fid_features_to_statistics(torch.from_numpy(each.astype(np.float64)))
-        for each in (features, reference)
-    )
+    statistics = vision.load("torch_fidelity.metric_fid").fid_features_to_statistics
+    first, second = (statistics(torch.from_numpy(each.astype(np.float64))) for each in (features, reference))
     difference = first["mu"] - second["mu"]
     # S1 S2 and the symmetric R S2 R, where R R = S1, have the same eigenvalues.
     values, vectors = np.linalg.eigh(first["sigma"])

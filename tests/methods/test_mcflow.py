@@ -85,13 +85,17 @@ def compare_flow_gradients(method: MCFlow, flow: textbook.TextbookFlow) -> None:
 
 def test_prflow_adds_the_weighted_prior() -> None:
     images = made_images()
-    method = prepared(PRFlow(hidden=HIDDEN, imputer_width=5, prior_weight=0.3), images)
+    method = prepared(
+        PRFlow(hidden=HIDDEN, imputer_width=5, prior_weight=0.3, flow_objective="likelihood"), images
+    )
     assert isinstance(method, PRFlow)
     flow = textbook_of(method._flow, method._dimension, HIDDEN)
     imputer = method.new_imputer().double()
     imputer.load_state_dict(method._imputer.state_dict())
     terms, x_hat = textbook.losses(flow, imputer, method._filled.clone(), observed_of(images), False)
-    energies = [textbook.gradient_prior(image.view(4, 4).tolist(), 1 / 3, 1 / 255) for image in x_hat.detach()]
+    energies = [
+        textbook.gradient_prior(image.view(4, 4).tolist(), 1 / 3, 1 / 255) for image in x_hat.detach()
+    ]
     reached = method._step(torch.arange(len(images)), 0)
     assert float(reached["lambda J3"]) == pytest.approx(0.3 * sum(energies) / len(energies), rel=1e-8)
     total = terms["J1"] + terms["J2"] + 0.3 * gradient_prior(x_hat.view(-1, 1, 4, 4), 1 / 3, 1 / 255).mean()

@@ -1,0 +1,310 @@
+"""`bench run` from the command line on real digits, with methods that behave and methods that do not."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.cli import main
+from tests.real import mnist_pixels
+
+CONSTANT = '''
+"""A plugin for the tests."""
+import os, signal, sys, time
+from dataclasses import dataclass
+import torch
+from bench.imputer import Imputer
+
+@dataclass
+class Constant(Imputer):
+    """Every missing pixel takes one value."""
+    value: float = 0.25
+
+    def fit(self, train, context):
+        context.facts["steps"] = 7
+        FIT
+
+    def impute(self, images):
+        return torch.full(images.pixels.shape, self.value)
+'''
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    yield Bench(tmp_path, cache, monkeypatch)
+
+
+class Bench:
+    """The command line in a folder of its own."""
+
+    def __init__(self, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.monkeypatch = monkeypatch
+        self.environment = {"BENCH_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+        monkeypatch.delenv("BENCH_DATA", raising=False)
+
+    def plugin(self, fit: str = "pass", name: str = "constant") -> None:
+        (self.folder / f"{name}.py").write_text(CONSTANT.replace("FIT", fit))
+
+    def command(self, *arguments: str) -> list[str]:
+        call = "import sys; from bench.cli import main; main(sys.argv[1:])"
+        return [sys.executable, "-c", call, "run", *arguments]
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """In this process: the exit status, and all that was printed."""
+        self.monkeypatch.chdir(self.folder)
+        for name, value in self.environment.items():
+            self.monkeypatch.setenv(name, value)
+        with contextlib.redirect_stderr(io.StringIO()) as output, contextlib.redirect_stdout(output):
+            with pytest.raises(SystemExit) as left:
+                main(["run", *self._all(arguments)])
+        return int(left.value.code or 0), output.getvalue()
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """In a process of its own, which can be killed."""
+        return subprocess.Popen(
+            self.command(*self._all(arguments)),
+            cwd=self.folder,
+            env=os.environ | self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def _all(self, arguments: tuple[str, ...]) -> list[str]:
+        base = ["--dataset", "mnist", "--train", "150", "--test", "120", "--threads", "1", "--device", "cpu"]
+        plugins = [f"--plugin={path}" for path in sorted(self.folder.glob("*.py"))]
+        given = [*arguments] if "--methods" in arguments else ["--methods", "constant", *arguments]
+        rates = [] if "--rates" in arguments else ["--rates", "0.8"]
+        return [*base, *plugins, *given, *rates]
+
+    def results(self) -> list[dict[str, Any]]:
+        paths = sorted((self.folder / "results" / "runs").rglob("result.json"))
+        return [json.loads(path.read_text()) for path in paths]
+
+    def cell(self) -> Path:
+        (path,) = (self.folder / "results" / "runs").rglob("seed-0")
+        return path
+
+
+def test_a_plugin_gets_its_row(bench: Bench) -> None:
+    bench.plugin()
+    status, output = bench.run()
+    assert status == 0, output
+    (result,) = bench.results()
+    assert result["status"] == "ok" and result["cost"]["steps"] == 7
+    assert result["problem"]["train"] == 150 and result["problem"]["test"] == 120
+    truth = mnist_pixels("t10k", 10_000).numpy()[np.arange(120) * 10_000 // 120]
+    samples = np.load(bench.cell() / "samples.npz")
+    chosen = samples["index"]
+    assert np.array_equal(samples["complete"], truth[chosen])
+    pasted = np.where(samples["observed"], truth[chosen], round(0.25 * 255))
+    assert np.array_equal(samples["imputed"], pasted)
+
+
+def test_rmse_of_a_constant_by_hand(bench: Bench) -> None:
+    bench.plugin()
+    assert bench.run("--set", "constant.value=0.5")[0] == 0
+    (result,) = bench.results()
+    truth = mnist_pixels("t10k", 10_000).numpy()[np.arange(120) * 10_000 // 120] / 255
+    (incomplete,) = Path(bench.environment["BENCH_CACHE"]).glob("incomplete/*pixel-0.8-seed-0")
+    bits = np.load(incomplete / "test-observed.npy")
+    missing = np.unpackbits(bits, count=120 * 784).reshape(truth.shape) == 0
+    expected = np.sqrt(((truth - 0.5)[missing] ** 2).mean())
+    assert result["metrics"]["rmse"]["value"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_done_cell_is_not_run_again_and_what_changes_it_is(bench: Bench) -> None:
+    bench.plugin(fit="print('fitting', flush=True)")
+    assert bench.run()[0] == 0
+    assert "done before" in bench.run()[1]
+    assert (bench.cell() / "log.txt").read_text().count("fitting") == 1
+    assert "done before" not in bench.run("--rerun")[1]
+    bench.plugin(fit="print('fitting differently', flush=True)")
+    assert "done before" not in bench.run()[1]
+    assert (bench.cell() / "log.txt").read_text().count("fitting") == 3
+
+
+@pytest.mark.parametrize(
+    ("fit", "status", "error"),
+    [
+        ("raise RuntimeError('no luck')", "failed", "RuntimeError: no luck"),
+        ("sys.exit(0)", "failed", "SystemExit: 0"),
+        ("raise MemoryError", "out-of-memory", "MemoryError"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "failed", "killed by signal 9"),
+        ("os._exit(0)", "failed", "it left"),
+        ("self.value = float('nan')", "failed", "impute returned NaN or infinite values"),
+        ("self.value = 1.5", "failed", "impute returned values in [1.5, 1.5]"),
+    ],
+)
+def test_a_method_that_fails_is_a_row_and_the_others_go_on(
+    bench: Bench, fit: str, status: str, error: str
+) -> None:
+    bench.plugin(fit=fit)
+    bench.plugin(name="sound")
+    code, output = bench.run("--methods", "constant,sound")
+    assert code == 1, output
+    results = {result["cell"]["method"]: result for result in bench.results()}
+    assert results["sound"]["status"] == "ok"
+    assert results["constant"]["status"] == status
+    assert error in results["constant"]["error"]
+    assert "metrics" not in results["constant"]
+
+
+SEARCH = r"""
+import pathlib
+needles = eval(pathlib.Path("needles.txt").read_text())
+invert = bytes(range(255, -1, -1))
+found = []
+for line in open("/proc/self/maps"):
+    low, high = (int(part, 16) for part in line.split()[0].split("-"))
+    if "r" not in line.split()[1] or "[v" in line:
+        continue
+    with open("/proc/self/mem", "rb") as memory:
+        memory.seek(low)
+        try:
+            content = memory.read(high - low).translate(invert)
+        except OSError:
+            continue
+    found += [number for number, needle in enumerate(needles) if needle in content]
+    del content
+found = sorted(set(found))
+files = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{fd}")]
+maps = open("/proc/self/maps").read()
+pathlib.Path(pathlib.Path("where.txt").read_text()).write_text(
+    repr((found, [f for f in files if "complete" in f and "incomplete" not in f], "/complete/" in maps))
+)
+"""
+
+
+def test_the_method_s_process_holds_no_complete_image_and_no_label(bench: Bench) -> None:
+    """A method searches its own memory for complete rows of images; it knows them only inverted."""
+    truth = mnist_pixels("t10k", 10_000).numpy()[np.arange(120) * 10_000 // 120]
+    train = mnist_pixels("train", 60_000).numpy()[np.arange(150) * 60_000 // 150]
+    needles = [
+        bytes(255 - value for value in image[0, 8:16].tobytes()) for image in (*truth[:20], *train[:20])
+    ]
+    (bench.folder / "needles.txt").write_text(repr(needles))
+    (bench.folder / "where.txt").write_text(str(bench.folder / "found.txt"))
+    indented = SEARCH.strip().replace("\n", "\n        ")
+    bench.plugin(fit=indented)
+    status, output = bench.run()
+    assert status == 0, output + (bench.cell() / "log.txt").read_text()
+    assert (bench.folder / "found.txt").read_text() == "([], [], False)"
+
+
+def test_the_search_would_find_what_is_there(bench: Bench) -> None:
+    """The same search by a method that reads the truth, which only breaking the rules can give it."""
+    truth = mnist_pixels("t10k", 10_000).numpy()[:1]
+    needle = bytes(255 - value for value in truth[0, 0, 8:16].tobytes())
+    (bench.folder / "needles.txt").write_text(repr([needle]))
+    (bench.folder / "where.txt").write_text(str(bench.folder / "found.txt"))
+    cheat = "from tests.real import mnist_pixels; self.truth = mnist_pixels('t10k', 1)\n"
+    bench.plugin(fit=(cheat + SEARCH.strip()).replace("\n", "\n        "))
+    bench.environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    status, output = bench.run()
+    assert status == 0, output + (bench.cell() / "log.txt").read_text()
+    assert (bench.folder / "found.txt").read_text().startswith("([0]")
+
+
+def test_a_killed_fit_goes_on_and_ends_with_the_same_numbers(bench: Bench, tmp_path: Path) -> None:
+    settings = ["--methods", "mcflow", "--set", "mcflow.hidden=32", "--set", "mcflow.epochs=40"]
+    whole = Bench(tmp_path / "whole", Path(bench.environment["BENCH_CACHE"]), bench.monkeypatch)
+    whole.folder.mkdir()
+    assert whole.run(*settings)[0] == 0
+    process = bench.start(*settings)
+    checkpoints = bench.folder / "results" / "runs"
+    wait_for(lambda: any(checkpoints.rglob("kept-stage-2.json")))
+    children = subprocess.run(
+        ["pgrep", "-f", str(bench.folder)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    process.wait(timeout=60)
+    status, output = bench.run(*settings)
+    assert status == 0, output
+    (mine,), (undisturbed,) = bench.results(), whole.results()
+    assert mine["metrics"] == undisturbed["metrics"]
+    assert mine["fit"] == undisturbed["fit"]
+
+
+def test_an_interrupted_run_keeps_a_checkpoint_and_goes_on(bench: Bench) -> None:
+    settings = ["--methods", "mcflow", "--set", "mcflow.hidden=32", "--set", "mcflow.epochs=400"]
+    process = bench.start(*settings)
+    wait_for(lambda: any((bench.folder / "results").rglob("kept-stage-1.json")))
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=90)
+    assert process.returncode == 130, output
+    assert any((bench.folder / "results").rglob("checkpoint-*.json"))
+    assert not bench.results()
+
+
+def test_a_late_method_is_ended(bench: Bench) -> None:
+    bench.plugin(fit="time.sleep(600)")
+    call = (
+        "import sys, bench.worker; bench.worker.GRACE_SECONDS = 2.0;"
+        "from bench.cli import main; main(sys.argv[1:])"
+    )
+    command = bench.command(*bench._all(("--timeout", "1")))
+    command[2] = call
+    done = subprocess.run(
+        command, cwd=bench.folder, env=os.environ | bench.environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert bench.results()[0]["status"] == "timeout"
+
+
+def wait_for(condition: Any, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rates", "1.5"], "rate 1.5 is not in (0, 1)"),
+        (["--rates", "many"], "rate 'many' is not a number"),
+        (["--methods", "constnat"], "unknown method 'constnat'; did you mean 'constant'?"),
+        (["--set", "constant.valeu=1"], "unknown setting of constant 'valeu'; did you mean 'value'?"),
+        (["--set", "constant.value=big"], "constant.value takes a value of type float, not 'big'"),
+        (["--set", "value=1"], "is not METHOD.NAME=VALUE"),
+        (["--preset", "quik"], "unknown preset 'quik'; did you mean 'quick'?"),
+        (["--device", "abacus"], "device 'abacus' cannot be used here"),
+        (["--train", "70000"], "mnist has 60000 train images; 70000 were asked for"),
+        (["--dataset", "minst"], "mnist"),
+        (["--plugin", "nowhere.py"], "plugin nowhere.py is not there"),
+    ],
+)
+def test_wrong_calls_are_refused_in_one_line(bench: Bench, arguments: list[str], message: str) -> None:
+    bench.plugin()
+    status, output = bench.run(*arguments)
+    assert status == 2, output
+    assert message in output
+    assert len(output.strip().splitlines()) == 1 and output.startswith("error: ")
+    assert not bench.results()
+
+
+def test_a_plugin_that_cannot_be_imported_is_refused_with_its_error(bench: Bench) -> None:
+    (bench.folder / "constant.py").write_text("import nothing_of_this_name\n")
+    status, output = bench.run()
+    assert status == 2
+    assert "No module named 'nothing_of_this_name'" in output
