@@ -129,5 +129,10 @@ def test_a_loss_that_is_no_number_is_an_error() -> None:
     context = FitContext()
     with pytest.raises(FloatingPointError, match="loss is not finite in epoch 1"):
         train(
-            context, {}, lambda indices, number: {"loss": torch.tensor(torch.nan)}, count=4, batch_size=2, epochs=1
+            context,
+            {},
+            lambda indices, number: {"loss": torch.tensor(torch.nan)},
+            count=4,
+            batch_size=2,
+            epochs=1,
         )
