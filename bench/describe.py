@@ -1,19 +1,29 @@
-"""`python -m bench.describe NAME REFERENCE`: import one method and print what it says of itself, as JSON."""
+"""`python -m bench.describe`: import methods, each in a fork, and print what they say of themselves as JSON.
+
+Reads [[NAME, REFERENCE], ...] from standard input.
+"""
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import importlib.util
 import inspect
 import json
+import os
+import signal
 import sys
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from bench.imputer import Imputer
 from bench.plugins import source_hash
 
 SETTING_TYPES = ("int", "float", "bool", "str")
+IMPORT_SECONDS = 120
 
 
 def load_method(reference: str) -> type[Imputer]:
@@ -44,14 +54,34 @@ def load_method(reference: str) -> type[Imputer]:
         found = getattr(importlib.import_module(module_name), class_name)
     if not (inspect.isclass(found) and issubclass(found, Imputer) and dataclasses.is_dataclass(found)):
         raise TypeError(f"{reference} is not a dataclass that derives from bench.imputer.Imputer")
+    if inspect.isabstract(found):
+        raise TypeError(f"{found.__name__} does not define {' and '.join(sorted(found.__abstractmethods__))}")
     return found
+
+
+def own_packages(method: type[Imputer]) -> set[str]:
+    """The top-level packages of the method and of the methods it derives from."""
+    lineage = [ancestor for ancestor in method.__mro__ if issubclass(ancestor, Imputer)]
+    return {ancestor.__module__.partition(".")[0] for ancestor in lineage} - {"bench"}
 
 
 def own_files(method: type[Imputer]) -> list[str]:
     """The files whose change can change the method: its module and what it imported of its package."""
-    package = method.__module__.partition(".")[0]
-    modules = [module for name, module in sys.modules.items() if name.partition(".")[0] == package]
+    packages = own_packages(method)
+    modules = [module for name, module in sys.modules.items() if name.partition(".")[0] in packages]
     return sorted({file for module in modules if (file := getattr(module, "__file__", None))})
+
+
+def required_packages(files: Iterable[str], own: set[str]) -> list[str]:
+    """The top-level packages that some Python files import, beside the standard library, bench and `own`."""
+    found: set[str] = set()
+    for file in files:
+        for node in ast.walk(ast.parse(Path(file).read_bytes())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    return sorted(found - own - {"bench"} - sys.stdlib_module_names)
 
 
 def description_of(name: str, method: type[Imputer]) -> dict[str, Any]:
@@ -65,6 +95,7 @@ def description_of(name: str, method: type[Imputer]) -> dict[str, Any]:
     for layer in (*method.presets.values(), *method.for_dataset.values()):
         if strangers := layer.keys() - settings.keys():
             raise TypeError(f"a preset sets {sorted(strangers)[0]!r}, which is not a field")
+    files = own_files(method)
     return {
         "name": name,
         "display_name": method.display_name or name,
@@ -74,14 +105,56 @@ def description_of(name: str, method: type[Imputer]) -> dict[str, Any]:
         "settings": settings,
         "presets": {key: dict(value) for key, value in method.presets.items()},
         "for_dataset": {key: dict(value) for key, value in method.for_dataset.items()},
-        "source": source_hash(own_files(method)),
+        "requires": required_packages([file for file in files if file.endswith(".py")], own_packages(method)),
+        "source": source_hash(files),
     }
 
 
+def answer_for(name: str, reference: str) -> str:
+    """A method's description and files as JSON, or its error on one line."""
+    try:
+        method = load_method(reference)
+        answer = {"description": description_of(name, method), "files": own_files(method)}
+        return json.dumps(answer, allow_nan=False)
+    except BaseException as error:
+        return json.dumps({"error": one_line(error)})
+
+
+def one_line(error: BaseException) -> str:
+    """An error's type and message, and the line of the file that raised it."""
+    message = " ".join(f"{type(error).__name__}: {error}".split())
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_file()]
+    where = f" (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else ""
+    return message + where
+
+
+def answer_apart(name: str, reference: str) -> dict[str, Any]:
+    """As `answer_for`, in a fork: a method that ends, stalls or changes its process harms no other."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reading)
+        signal.alarm(IMPORT_SECONDS)
+        # What a plugin prints is no answer.
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        with os.fdopen(writing, "w") as pipe:
+            pipe.write(answer_for(name, reference))
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        text = pipe.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code == -signal.SIGALRM:
+        return {"error": f"its import did not end within {IMPORT_SECONDS} seconds"}
+    if code or not text:
+        return {"error": f"its import ended the process (exit status {code})"}
+    answer: dict[str, Any] = json.loads(text)
+    return answer
+
+
 def main() -> None:
-    name, reference = sys.argv[1:]
-    method = load_method(reference)
-    print(json.dumps({"description": description_of(name, method), "files": own_files(method)}))
+    asked = json.load(sys.stdin)
+    print(json.dumps({name: answer_apart(name, reference) for name, reference in asked}))
 
 
 if __name__ == "__main__":

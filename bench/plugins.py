@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from bench.errors import BenchError
 from bench.files import write_json
 from bench.names import unknown
 
+GROUP = "bench.methods"
+
 
 @dataclass(frozen=True)
 class Source:
@@ -29,12 +31,12 @@ class Source:
     Attributes:
         name: what users call it.
         reference: "package.module:Class" or the path of a plugin file.
-        file: the Python file that defines it.
+        origin: the same for people, with the distribution that it was installed with.
     """
 
     name: str
     reference: str
-    file: Path
+    origin: str
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Description:
         baseline: whether it is one of the methods that `--methods baselines` runs.
         settings: its fields, by name.
         presets, for_dataset: settings by preset, by "preset/dataset" and by data set.
+        requires: the packages that its code imports, beside the standard library, bench and its own.
         source: hash of the code that defines it.
     """
 
@@ -65,7 +68,13 @@ class Description:
     settings: dict[str, Setting]
     presets: dict[str, dict[str, Any]]
     for_dataset: dict[str, dict[str, Any]]
+    requires: tuple[str, ...]
     source: str
+
+    @property
+    def absent(self) -> list[str]:
+        """Which of the packages it requires are not installed here."""
+        return [package for package in self.requires if find_spec(package) is None]
 
     def resolve(self, preset: str, dataset: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
         """Every setting's value for a run; the later of these wins: default, data set, preset,
@@ -110,50 +119,91 @@ def find_methods(plugin_files: Iterable[Path] = ()) -> dict[str, Source]:
         BenchError: a plugin file is missing, or a name is used twice.
     """
     found: dict[str, Source] = {}
-    for point in entry_points(group="bench.methods"):
-        spec = find_spec(point.module)
-        if spec is not None and spec.origin is not None:
-            _add(found, Source(point.name, point.value, Path(spec.origin)))
+    for point in entry_points(group=GROUP):
+        _add(found, Source(point.name, point.value, _origin(point)))
     for file in plugin_files:
-        if not file.is_file():
-            raise BenchError(f"plugin {file} is not there; give the path of a Python file")
-        _add(found, Source(file.stem, str(file.resolve()), file.resolve()))
+        if not file.is_file() or file.suffix != ".py":
+            raise BenchError(f"plugin {file} is no Python file; give the path of one")
+        _add(found, Source(file.stem, str(file.resolve()), str(file)))
     return found
+
+
+def _origin(point: EntryPoint) -> str:
+    distribution = f" ({point.dist.name} {point.dist.version})" if point.dist else ""
+    return f"{point.value}{distribution}"
 
 
 def _add(found: dict[str, Source], source: Source) -> None:
     other = found.setdefault(source.name, source)
     if other.reference != source.reference:
         raise BenchError(
-            f"the method name {source.name!r} is used twice, by {other.reference} and by "
-            f"{source.reference}; rename one of them"
+            f"the method name {source.name!r} is used twice, by {other.origin} and by {source.origin}; "
+            "rename one of them"
         )
 
 
 def describe(source: Source) -> Description:
-    """Ask a method about itself, in a process of its own; the answer is kept while its code stays as it is.
+    """Ask one method about itself, as `describe_all` does.
 
     Raises:
         BenchError: the method cannot be imported, or is no Imputer.
     """
-    asked = json.dumps([source.reference, *(field.name for field in fields(Description))])
-    place = cache_dir() / "methods" / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
-    answer = _remembered(place)
-    if answer is None:
-        command = [sys.executable, "-m", "bench.describe", source.name, source.reference]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["no message"]
-            raise BenchError(f"the method {source.name!r} ({source.file}) cannot be loaded: {lines[-1]}")
-        answer = json.loads(done.stdout.splitlines()[-1])
-        write_json(place, answer)
-    settings = {name: Setting(**setting) for name, setting in answer["description"].pop("settings").items()}
-    return Description(**answer["description"], settings=settings)
+    answer = describe_all([source])[source.name]
+    if isinstance(answer, BenchError):
+        raise answer
+    return answer
 
 
-def _remembered(place: Path) -> dict[str, Any] | None:
+def describe_all(sources: Iterable[Source]) -> dict[str, Description | BenchError]:
+    """Ask methods about themselves, by name; one that cannot be loaded gives the error instead.
+
+    All that were not asked before are imported in one process, each in a fork of its own, so that none
+    can disturb another or the caller. An answer is kept while the method's code stays as it is.
+    """
+    answers: dict[str, dict[str, Any]] = {}
+    unasked: list[Source] = []
+    for source in sources:
+        remembered = _remembered(source)
+        if remembered is None:
+            unasked.append(source)
+        else:
+            answers[source.name] = remembered
+    if unasked:
+        answers |= _ask(unasked)
+    return {name: _description(name, answer) for name, answer in answers.items()}
+
+
+def _ask(sources: list[Source]) -> dict[str, dict[str, Any]]:
+    command = [sys.executable, "-m", "bench.describe"]
+    question = json.dumps([[source.name, source.reference] for source in sources])
+    done = subprocess.run(command, input=question, capture_output=True, text=True)
+    if done.returncode:
+        raise BenchError(f"methods cannot be described: {(done.stderr.splitlines() or ['no message'])[-1]}")
+    answers: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    for source in sources:
+        if "error" in answers[source.name]:
+            answers[source.name]["error"] += f" ({source.origin})"
+        else:
+            write_json(_place(source), answers[source.name])
+    return answers
+
+
+def _description(name: str, answer: dict[str, Any]) -> Description | BenchError:
+    if "error" in answer:
+        return BenchError(f"the method {name!r} cannot be loaded: {answer['error']}")
+    given = answer["description"]
+    settings = {setting: Setting(**facts) for setting, facts in given["settings"].items()}
+    return Description(**given | {"settings": settings, "requires": tuple(given["requires"])})
+
+
+def _place(source: Source) -> Path:
+    asked = json.dumps([source.name, source.reference, *(field.name for field in fields(Description))])
+    return cache_dir() / "methods" / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
+
+
+def _remembered(source: Source) -> dict[str, Any] | None:
     try:
-        answer: dict[str, Any] = json.loads(place.read_text())
+        answer: dict[str, Any] = json.loads(_place(source).read_text())
         fresh = source_hash(answer["files"]) == answer["description"]["source"]
     except (OSError, ValueError, KeyError, TypeError):
         return None

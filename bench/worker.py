@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bench.errors import BenchError
 from bench.files import write_json
-from bench.metrics import Scoring, score_all
+from bench.metrics import Scoring, registered, score_all
 from bench.plan import PROTOCOL, Cell
 from bench.problem import PosedProblem, pose
 from bench.provenance import provenance
@@ -65,8 +65,11 @@ def run_cell(
         The result, and whether it was there already.
 
     Raises:
-        BenchError: the problem cannot be posed, or the folder is not ours to write.
+        BenchError: the problem cannot be posed, a metric's name is used twice, or the folder is not ours
+            to write.
     """
+    # A metric's name used twice is refused now rather than when the fit is done.
+    registered()
     posed = pose(cell.problem, machine.data_dir)
     key = cell.key(posed.facts)
     folder = CellFolder(root, cell.path)

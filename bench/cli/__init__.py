@@ -16,6 +16,8 @@ COMMANDS = {
     "run": "Run methods on incomplete images and record how well they fill them in.",
     "table": "Print Tables 1-3 from stored results; write them as CSV and LaTeX.",
     "methods": "List the methods that can be run, with their settings.",
+    "new": "Write a method to start from, and its test.",
+    "check": "Check that a method keeps the contract.",
     "datasets": "List the data sets that can be read.",
     "prepare": "Fetch data and judges ahead of time.",
     "train-judge": "Train the classifier that judges a data set.",

@@ -21,6 +21,15 @@ results_option = click.option(
     help="Where results are stored.",
 )
 
+plugin_option = click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A Python file that defines a method, named after the file; may be given again.",
+)
+
 
 def comma_separated(text: str) -> list[str]:
     """The parts between commas, without the empty ones."""

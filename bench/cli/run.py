@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from bench.cli.options import comma_separated, data_dir_option, results_option
+from bench.cli.options import comma_separated, data_dir_option, plugin_option, results_option
 from bench.errors import BenchError
 from bench.names import unknown
 from bench.plan import DEFAULT_PRESET, PRESETS, Cell, sizes_of
@@ -29,7 +29,7 @@ BASELINES = "baselines"
 @click.option("--set", "overrides", multiple=True, metavar="METHOD.NAME=VALUE", help="Override one setting.")
 @click.option("--train", type=int, help="How many training images; the preset's number otherwise.")
 @click.option("--test", type=int, help="How many test images; the preset's number otherwise.")
-@click.option("--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="A method's file.")
+@plugin_option
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option(
     "--precision",

@@ -1,30 +1,105 @@
-"""The scores of a cell. A metric is a function that takes a Scoring and gives at least a "value"."""
+"""The scores of a cell: RMSE, FID, SCC, and those that plugins register as "bench.metrics".
+
+A metric is a function that takes a Scoring and gives a dict with at least a "value".
+"""
 
 from __future__ import annotations
 
+import importlib
+import json
 from collections.abc import Callable
+from dataclasses import fields, replace
+from importlib.metadata import EntryPoint, entry_points
+from math import isfinite
 from typing import Any
 
-from bench.errors import Unavailable
-from bench.metrics import fid, rmse, scc
+import numpy as np
+
+from bench.errors import BenchError, Unavailable
 from bench.metrics.scoring import Scoring
 
-__all__ = ["METRICS", "Metric", "Scoring", "score_all"]
+__all__ = ["BUILT_IN", "GROUP", "Metric", "Scoring", "registered", "score_all"]
+
+GROUP = "bench.metrics"
 
 Metric = Callable[[Scoring], dict[str, Any]]
 
-METRICS: dict[str, Metric] = {"rmse": rmse.score, "fid": fid.score, "scc": scc.score}
+BUILT_IN = ("rmse", "fid", "scc")
+
+
+def registered() -> dict[str, EntryPoint]:
+    """The metrics of installed plugins, by name; none of them is imported.
+
+    Raises:
+        BenchError: a name is used twice.
+    """
+    origins = {name: f"bench.metrics.{name}" for name in BUILT_IN}
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=GROUP):
+        origin = origins.setdefault(entry.name, entry.value)
+        if origin != entry.value:
+            raise BenchError(
+                f"two metrics are named {entry.name!r}: {origin} and {entry.value}; uninstall one of them"
+            )
+        found[entry.name] = entry
+    return found
 
 
 def score_all(scoring: Scoring) -> dict[str, dict[str, Any]]:
     """Every metric's scores by its name.
 
-    One that is not available here has the value None and a "reason" on one line.
+    One that is not available here, or a plugin's that fails, has the value None and a "reason" on one line.
+
+    Raises:
+        BenchError: a name is used twice.
     """
+    plugins = registered()
     scores: dict[str, dict[str, Any]] = {}
-    for name, metric in METRICS.items():
+    for name in BUILT_IN:
+        # Imported only now: the judges take seconds, and a cell that fails needs none.
+        metric: Metric = importlib.import_module(f"bench.metrics.{name}").score
         try:
             scores[name] = metric(scoring)
         except Unavailable as error:
             scores[name] = {"value": None, "reason": str(error)}
+    shared = _read_only(scoring)
+    for name, entry in plugins.items():
+        scores[name] = _score_by_plugin(entry, shared)
     return scores
+
+
+def _read_only(scoring: Scoring) -> Scoring:
+    """The same arrays, but none can be written to: a metric that does would spoil the next one's."""
+    views: dict[str, Any] = {}
+    for field in fields(scoring):
+        value = getattr(scoring, field.name)
+        if isinstance(value, np.ndarray):
+            views[field.name] = value.view()
+            views[field.name].flags.writeable = False
+    return replace(scoring, **views)
+
+
+def _score_by_plugin(entry: EntryPoint, scoring: Scoring) -> dict[str, Any]:
+    try:
+        metric: Metric = entry.load()
+        return _checked(metric(scoring))
+    except Unavailable as error:
+        return {"value": None, "reason": str(error)}
+    except (Exception, SystemExit) as error:
+        reason = " ".join(f"{entry.value} fails with {type(error).__name__}: {error}".split())
+        return {"value": None, "reason": reason}
+
+
+def _checked(scores: Any) -> dict[str, Any]:
+    """A plugin's scores as they can be stored.
+
+    Raises:
+        TypeError, ValueError: they are not a dict with a finite number "value" and what JSON can hold.
+    """
+    if not isinstance(scores, dict) or "value" not in scores:
+        raise TypeError('a metric gives a dict with a "value"')
+    value = float(scores["value"])
+    if not isfinite(value):
+        raise ValueError(f"its value is {value}")
+    checked: dict[str, Any] = json.loads(json.dumps(scores | {"value": value}, allow_nan=False))
+    return checked

@@ -1,0 +1,34 @@
+"""`bench check`: whether a method keeps the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench.cli.options import plugin_option
+from bench.errors import BenchError
+from bench.names import unknown
+from bench.plugins import find_methods
+
+
+@click.command("check")
+@click.argument("method", metavar="NAME|FILE")
+@plugin_option
+def command(method: str, plugins: tuple[Path, ...]) -> int:
+    """Check that a method, by its name or its file, keeps the contract; a line for each check.
+
+    It is run on small made images, with the settings of the preset smoke. Exit status 1: a check fails.
+    """
+    from bench.conformance import check
+
+    given = (Path(method),) if method.endswith(".py") else ()
+    known = find_methods([*plugins, *given])
+    name = Path(method).stem if given else method
+    if name not in known:
+        raise BenchError(f"{unknown('method', name, known)}; or give the path of a Python file")
+    failed = False
+    for outcome in check(known[name]):
+        click.echo(str(outcome))
+        failed |= outcome.status == "fail"
+    return 1 if failed else 0

@@ -1,0 +1,75 @@
+"""`bench methods`: what can be run here, with which settings, and if not, why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cli.options import plugin_option
+from bench.errors import BenchError
+from bench.names import unknown
+from bench.plugins import Description, Source, describe_all, find_methods
+
+
+@click.command("methods")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@plugin_option
+def command(names: tuple[str, ...], plugins: tuple[Path, ...]) -> int:
+    """List the methods, or those named: source, settings, what they need, whether they can be used here.
+
+    A setting's default comes first, then the values that data sets and presets give it.
+    Exit status 1: one of those named cannot be used.
+    """
+    known = find_methods(plugins)
+    for name in names:
+        if name not in known:
+            raise BenchError(unknown("method", name, known))
+    shown = names or sorted(known)
+    answers = describe_all(known[name] for name in shown)
+    for name in shown:
+        click.echo("\n".join(lines(known[name], answers[name])))
+    return 1 if names and any(hindrance(answers[name]) for name in names) else 0
+
+
+def hindrance(answer: Description | BenchError) -> str:
+    """Why a method cannot be used here, or ""."""
+    if isinstance(answer, BenchError):
+        return str(answer)
+    return f"{', '.join(answer.absent)} not installed" if answer.absent else ""
+
+
+def lines(source: Source, answer: Description | BenchError) -> list[str]:
+    """One method in some lines."""
+    why = hindrance(answer)
+    usable = f"  usable    {f'no: {why}' if why else 'yes'}"
+    if isinstance(answer, BenchError):
+        return [source.name, f"  source    {source.origin}", usable]
+    kind = ", a baseline" if answer.baseline else ""
+    return [
+        f"{source.name}: {answer.display_name}{kind}",
+        f"  summary   {answer.summary}",
+        f"  source    {source.origin}",
+        f"  requires  {', '.join(answer.requires) or 'nothing more'}",
+        usable,
+        *(f"  setting   {line}" for line in settings(answer)),
+    ]
+
+
+def settings(answer: Description) -> list[str]:
+    """ "epochs=500 (int; smoke 3, quick 8)" for each setting."""
+    layers: Mapping[str, Mapping[str, Any]] = {**answer.for_dataset, **answer.presets}
+    found = []
+    for name, setting in answer.settings.items():
+        changed = [f"{layer} {spelled(given[name])}" for layer, given in layers.items() if name in given]
+        found.append(f"{name}={spelled(setting.default)} ({'; '.join([setting.type, *changed])})")
+    return found
+
+
+def spelled(value: Any) -> str:
+    """A value as `--set` takes it; a float with at most six digits."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

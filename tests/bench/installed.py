@@ -1,0 +1,69 @@
+"""Packages that look installed: a module and its metadata in a folder on the path, nothing more."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+METHOD = '''
+"""A method for the tests."""
+from dataclasses import dataclass
+import torch
+from bench.imputer import Imputer
+
+@dataclass
+class Constant(Imputer):
+    """Every missing pixel takes one value."""
+    value: float = 0.25
+    bold: bool = False
+    presets = {"smoke": {"value": 0.5}}
+    for_dataset = {"tiny": {"bold": True}}
+
+    def fit(self, train, context):
+        pass
+
+    def impute(self, images):
+        return torch.full(images.pixels.shape, self.value)
+'''
+
+
+def install(folder: Path, name: str, groups: Mapping[str, Mapping[str, str]], code: str = "") -> None:
+    """Put `name`.py and the metadata of a distribution of that name into a folder.
+
+    Args:
+        groups: entry points by group and name.
+        code: the module's.
+    """
+    (folder / f"{name}.py").write_text(code)
+    metadata = folder / f"{name}-1.5.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
+    lines = [
+        line
+        for group, entries in groups.items()
+        for line in (f"[{group}]", *(f"{entry} = {value}" for entry, value in entries.items()))
+    ]
+    (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")
+
+
+def bench(
+    folder: Path, *arguments: str | Path, cache: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Call the command line in a folder that is also on the path."""
+    environment = os.environ | {
+        "PYTHONPATH": str(folder),
+        "BENCH_CACHE": str(cache or folder / "cache"),
+        "OMP_NUM_THREADS": "1",
+    }
+    call = "import sys; from bench.cli import main; main(sys.argv[1:])"
+    return subprocess.run(
+        [sys.executable, "-c", call, *map(str, arguments)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
