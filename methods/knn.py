@@ -1,0 +1,66 @@
+"""Nearest images: a missing pixel is the mean of what the most similar training images show there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.impute import KNNImputer
+from torch import Tensor
+
+from bench.images import MaskedImages
+from bench.imputer import FitContext, Imputer
+from methods.mean import observed_mean
+
+BATCH = 500
+
+
+@dataclass
+class NearestImages(Imputer):
+    """Mean over the nearest training images, by distance over the pixels that both show.
+
+    Settings:
+        neighbours: how many images the mean is over.
+        subset: how many training images are searched, the first ones.
+    """
+
+    neighbours: int = 20
+    subset: int = 5000
+
+    display_name: ClassVar[str] = "k nearest images"
+    citation: ClassVar[str] = """@article{troyanskaya2001missing,
+  title = {Missing Value Estimation Methods for {DNA} Microarrays},
+  author = {Troyanskaya, Olga and Cantor, Michael and Sherlock, Gavin and Brown, Pat and Hastie, Trevor
+            and Tibshirani, Robert and Botstein, David and Altman, Russ B.},
+  journal = {Bioinformatics},
+  year = {2001}
+}"""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"smoke": {"subset": 500}, "quick": {"subset": 2000}}
+    baseline: ClassVar[bool] = True
+
+    def fit(self, train: MaskedImages, context: FitContext) -> None:
+        donors = train[: self.subset]
+        self._mean = observed_mean(train).float()
+        self._shown = donors.observed.any(0)
+        self._imputer = KNNImputer(n_neighbors=self.neighbours, keep_empty_features=True)
+        self._imputer.fit(with_gaps(donors))
+
+    def impute(self, images: MaskedImages) -> Tensor:
+        imputed = torch.empty(images.pixels.shape, dtype=torch.float32)
+        for start in range(0, len(images), BATCH):
+            rows = images[start : start + BATCH].to("cpu")
+            found = torch.from_numpy(self._imputer.transform(with_gaps(rows))).view(rows.pixels.shape)
+            imputed[start : start + BATCH] = torch.where(self._shown, found.float() / 255, self._mean)
+        return imputed
+
+
+def with_gaps(images: MaskedImages) -> NDArray[np.float64]:
+    """(N, D), NaN where missing. Whole numbers, 0 to 255: sums of their products are exact, so that the
+    distances, and which of two neighbours is nearer, are the same whatever else is in the batch."""
+    values = images.pixels.double().masked_fill_(~images.observed, np.nan)
+    gaps: NDArray[np.float64] = values.flatten(1).numpy()
+    return gaps

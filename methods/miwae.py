@@ -1,0 +1,161 @@
+"""MIWAE (Mattei and Frellsen, ICML 2019): an importance-weighted autoencoder of incomplete images.
+
+A decoder p(x | z) and an encoder q(z | x_o), which sees the observed values and 0 for the others, maximise
+
+    L_K = E[log (1/K) sum_k w_k],   w_k = p(x_o | z_k) p(z_k) / q(z_k | x_o),   z_k ~ q(z | x_o),
+
+a lower bound of log p(x_o) (Eq. 4). A missing value is imputed by its posterior mean, estimated by
+self-normalised importance sampling (Eq. 10): sum_l w_l E[x_m | z_l] / sum_l w_l.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.images import MaskedImages
+from bench.imputer import FitContext, Imputer
+from methods.nn.realnvp import mlp
+from methods.nn.wgan import descend
+from methods.noise import normal_noise_for
+from methods.training import adam, products_in, seeded, train
+
+IMPUTE_VALUES = 2**24
+"""How many decoded values are held at once while imputing: 64 MiB of them."""
+
+
+@dataclass
+class MIWAE(Imputer):
+    """Importance-weighted autoencoder of the observed pixels, imputing by importance sampling.
+
+    Settings:
+        latent: length of the code z.
+        hidden: width of the two hidden layers of encoder and decoder.
+        samples: K, codes an image in training.
+        impute_samples: L, codes an image in imputing.
+        floor: the least standard deviation of a value given its code, in [0, 1] units.
+        epochs, batch_size, learning_rate: the schedule, with Adam.
+    """
+
+    latent: int = 32
+    hidden: int = 512
+    samples: int = 20
+    impute_samples: int = 1000
+    floor: float = 0.05
+    epochs: int = 300
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+
+    display_name: ClassVar[str] = "MIWAE"
+    citation: ClassVar[str] = """@inproceedings{mattei2019miwae,
+  title = {{MIWAE}: Deep Generative Modelling and Imputation of Incomplete Data Sets},
+  author = {Mattei, Pierre-Alexandre and Frellsen, Jes},
+  booktitle = {International Conference on Machine Learning},
+  year = {2019}
+}"""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "smoke": {"hidden": 128, "samples": 5, "impute_samples": 20, "epochs": 10},
+        "quick": {"hidden": 256, "samples": 5, "impute_samples": 100, "epochs": 30},
+    }
+    baseline: ClassVar[bool] = True
+
+    def fit(self, train_images: MaskedImages, context: FitContext) -> None:
+        self._context = context
+        self._train = train_images.to(context.device)
+        with seeded(context, "model"):
+            self.model = Autoencoder(train_images.pixels[0].numel(), self.latent, self.hidden, self.floor)
+        self.model.to(context.device)
+        self._adam = adam(self.model.parameters(), self.learning_rate)
+        self._noise = context.generator("codes")
+        train(
+            context,
+            {"model": self.model, "adam": self._adam, "codes": self._noise},
+            self._step,
+            count=len(train_images),
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+        )
+        del self._train
+
+    @torch.no_grad()
+    def impute(self, images: MaskedImages) -> Tensor:
+        size = images.pixels[0].numel() if len(images) else 1
+        batch_size = max(1, IMPUTE_VALUES // (size * self.impute_samples))
+        imputed = torch.empty(images.pixels.shape)
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size].to(self._context.device)
+            noise = normal_noise_for(batch, self._context.seed, (self.impute_samples, self.latent))
+            values, observed = flattened(batch)
+            log_weights, means = self.model(values, observed, noise.transpose(0, 1))
+            shares = log_weights.softmax(0)
+            expected = torch.einsum("ln,lnd->nd", shares, means).view(batch.pixels.shape)
+            imputed[start : start + batch_size] = batch.paste(expected.clamp(0, 1))
+        return imputed
+
+    def _step(self, indices: Tensor, number: int) -> dict[str, Tensor]:
+        values, observed = flattened(self._train[indices])
+        shape = (self.samples, len(values), self.latent)
+        noise = torch.randn(shape, generator=self._noise, device=values.device)
+        with products_in(self._context.precision, self._context.device):
+            log_weights, _ = self.model(values, observed, noise)
+        loss = -bound(log_weights).mean()
+        descend(self._adam, loss)
+        return {"-bound": loss.detach()}
+
+
+class Autoencoder(nn.Module):
+    """q(z | x_o) and p(x | z), both Gaussian with independent components.
+
+    Args:
+        values: D, values of an image.
+        latent, hidden: lengths of z and of the hidden layers.
+        floor: the least standard deviation of p(x | z).
+    """
+
+    def __init__(self, values: int, latent: int, hidden: int, floor: float) -> None:
+        super().__init__()
+        self.encoder = mlp([values, hidden, hidden, 2 * latent])
+        self.decoder = mlp([latent, hidden, hidden, values])
+        # A value's spread is its own, not its code's: one that follows the code can shrink onto a few
+        # images and swamp the bound.
+        self.spread = nn.Parameter(torch.full((values,), -2.0))
+        self.floor = floor
+
+    def forward(self, values: Tensor, observed: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Sample codes and weigh them.
+
+        Args:
+            values: (N, D), 0 where missing; observed: (N, D), 1 where seen.
+            noise: (K, N, latent), standard normal.
+
+        Returns:
+            log w, (K, N); E[x | z], (K, N, D) in (0, 1). Both float32.
+        """
+        mean, raw = self.encoder(values).float().chunk(2, 1)
+        deviation = functional.softplus(raw) + 1e-3
+        codes = mean + deviation * noise
+        means = torch.sigmoid(self.decoder(codes).float())
+        # What q and p(z) share, the constant of the normal density, cancels.
+        prior = -0.5 * codes.square().sum(2)
+        proposal = -(0.5 * noise.square() + deviation.log()).sum(2)
+        spread = functional.softplus(self.spread) + self.floor
+        errors = ((values - means) / spread).square() + 2 * spread.log() + math.log(2 * math.pi)
+        likelihood = -0.5 * (errors * observed).sum(2)
+        return likelihood + prior - proposal, means
+
+
+def bound(log_weights: Tensor) -> Tensor:
+    """log (1/K) sum_k w_k: (K, N) -> (N,)."""
+    return log_weights.logsumexp(0) - math.log(len(log_weights))
+
+
+def flattened(images: MaskedImages) -> tuple[Tensor, Tensor]:
+    """values and observed, both (N, D) float32."""
+    observed = images.observed.expand(images.pixels.shape).flatten(1).float()
+    return images.values.flatten(1), observed

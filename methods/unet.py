@@ -1,0 +1,162 @@
+"""A U-Net that learns to fill in by hiding some of what is observed (compare Noise2Self, Batson and Royer,
+ICML 2019: what is predicted is never among the inputs, so the network cannot learn to copy).
+
+Of each training image's observed pixels a random share is kept as input; the loss is the squared error
+on the others. A missing pixel's truth is never needed: a hidden pixel stands in for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from bench.images import MaskedImages
+from bench.imputer import FitContext, Imputer
+from methods.nn.unet import UNet
+from methods.nn.wgan import descend
+from methods.training import Stateful, products_in, seeded, train
+
+IMPUTE_BATCH = 500
+WARM_UP = 0.05
+AVERAGING = 0.999
+
+
+@dataclass
+class UNetImputer(Imputer):
+    """U-Net trained to predict observed pixels that it was not shown from those that it was.
+
+    Settings:
+        width: channels at full resolution; twice and four times as many at a half and a quarter.
+        keep_least: the least share of an image's observed pixels that is kept as input; the share is drawn
+            anew for each image, evenly between this and 1, so inputs as dense as the test's occur.
+        epochs, batch_size, learning_rate: the schedule: a warm-up, then a cosine down to zero.
+        weight_decay: of AdamW.
+    """
+
+    width: int = 32
+    keep_least: float = 0.5
+    epochs: int = 200
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+
+    display_name: ClassVar[str] = "U-Net"
+    citation: ClassVar[str] = """@inproceedings{batson2019noise2self,
+  title = {{Noise2Self}: Blind Denoising by Self-Supervision},
+  author = {Batson, Joshua and Royer, Loic},
+  booktitle = {International Conference on Machine Learning},
+  year = {2019}
+}"""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "smoke": {"width": 8, "epochs": 6},
+        "quick": {"epochs": 5},
+    }
+    baseline: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.keep_least < 1:
+            raise ValueError(f"keep_least must lie in (0, 1), not {self.keep_least:g}")
+        if self.width < 8 or self.width % 8:
+            raise ValueError(f"width must be a multiple of 8, not {self.width}")
+
+    def fit(self, train_images: MaskedImages, context: FitContext) -> None:
+        self._context = context
+        self._train = train_images.to(context.device)
+        self._build(train_images.shape[0])
+        self._steps = self.epochs * (len(train_images) // min(self.batch_size, len(train_images)))
+        self._hiding = context.generator("hiding")
+        parts: dict[str, Stateful | torch.Generator] = {
+            "network": self.network,
+            "average": self._average,
+            "adam": self._adam,
+            "hiding": self._hiding,
+        }
+        train(
+            context,
+            parts,
+            self._step,
+            count=len(train_images),
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+        )
+        context.facts["parameters"] = sum(part.numel() for part in self.network.parameters())
+        del self._train
+
+    @torch.no_grad()
+    def impute(self, images: MaskedImages) -> Tensor:
+        imputed = torch.empty(images.pixels.shape)
+        for start in range(0, len(images), IMPUTE_BATCH):
+            batch = images[start : start + IMPUTE_BATCH].to(self._context.device)
+            predicted = self._average(inputs(batch.values, batch.observed)).clamp(0, 1)
+            imputed[start : start + IMPUTE_BATCH] = batch.paste(predicted)
+        return imputed
+
+    def _build(self, channels: int) -> None:
+        widths = (self.width, 2 * self.width, 4 * self.width)
+        with seeded(self._context, "network"):
+            network = UNet(channels + 1, channels, widths)
+        # Convolutions are a few times faster on this layout.
+        self.network = network.to(self._context.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._average = AveragedModel(self.network, avg_fn=average)
+        self._adam = torch.optim.AdamW(
+            self.network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
+        )
+
+    def _step(self, indices: Tensor, number: int) -> dict[str, Tensor]:
+        batch = self._train[indices]
+        kept = self.keep(batch.observed)
+        loss = self.loss(batch, kept)
+        for group in self._adam.param_groups:
+            group["lr"] = self.learning_rate * schedule(number / self._steps)
+        descend(self._adam, loss)
+        self._average.update_parameters(self.network)
+        return {"hidden error": loss.detach()}
+
+    def keep(self, observed: Tensor) -> Tensor:
+        """Which observed pixels are shown: each with a probability drawn anew for its image.
+
+        Args:
+            observed: (N, 1, H, W), bool. Returns the same.
+        """
+        drawn = torch.rand(len(observed), 1, 1, 1, generator=self._hiding, device=observed.device)
+        share = self.keep_least + (1 - self.keep_least) * drawn
+        return observed & (torch.rand(observed.shape, generator=self._hiding, device=observed.device) < share)
+
+    def loss(self, batch: MaskedImages, kept: Tensor) -> Tensor:
+        """Mean squared error over the observed values that are not kept; 0 where there are none.
+
+        Args:
+            kept: (N, 1, H, W), bool: a part of `batch.observed`.
+        """
+        values = batch.values
+        with products_in(self._context.precision, self._context.device):
+            predicted = self.network(inputs(values, kept))
+        hidden = (batch.observed & ~kept).float()
+        errors = (predicted.float() - values).square() * hidden
+        mean: Tensor = errors.sum() / (hidden.sum() * values.shape[1]).clamp(min=1)
+        return mean
+
+
+def inputs(values: Tensor, shown: Tensor) -> Tensor:
+    """(N, C + 1, H, W): values where shown, 0 elsewhere; and `shown` itself."""
+    seen = shown.to(values.dtype)
+    return torch.cat([values * seen, seen], 1).contiguous(memory_format=torch.channels_last)
+
+
+def schedule(progress: float) -> float:
+    """Share of the learning rate after a share of all steps: a straight rise, then a cosine to zero."""
+    if progress < WARM_UP:
+        return (progress + 1e-3) / WARM_UP
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - WARM_UP) / (1 - WARM_UP))))
+
+
+def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+    """Exponential moving average whose memory grows with the number of steps, up to 1000 of them."""
+    decay = min((1 + count) / (10 + count), AVERAGING)
+    return averaged + (current - averaged) * (1 - decay)
