@@ -107,7 +107,9 @@ def pose(problem: Problem, data_dir: Path | None = None) -> PosedProblem:
             raise BenchError(f"{dataset.name} has {len(images)} {split} images; {size} were asked for")
         chosen[split] = datasets.subset(len(images), size)
     sizes = f"{len(chosen['train'])}-{len(chosen['test'])}"
-    identity = f"{dataset.fingerprint}/{sizes}"
+    # The same pixels may come with other labels.
+    labels = b"" if dataset.test_labels is None else dataset.test_labels.tobytes()
+    identity = f"{dataset.fingerprint}/{hashlib.sha256(labels).hexdigest()}/{sizes}"
     masks = f"{problem.mechanism}-{problem.rate!r}-seed-{problem.seed}"
     complete = cache_dir() / "complete" / _short(identity)
     incomplete = cache_dir() / "incomplete" / f"{_short(identity)}-{masks}"

@@ -72,9 +72,13 @@ class Bench:
         self.monkeypatch.chdir(self.folder)
         for name, value in self.environment.items():
             self.monkeypatch.setenv(name, value)
-        with contextlib.redirect_stderr(io.StringIO()) as output, contextlib.redirect_stdout(output):
-            with pytest.raises(SystemExit) as left:
-                main(["run", *self._all(arguments)])
+        output = io.StringIO()
+        with (
+            contextlib.redirect_stderr(output),
+            contextlib.redirect_stdout(output),
+            pytest.raises(SystemExit) as left,
+        ):
+            main(["run", *self._all(arguments)])
         return int(left.value.code or 0), output.getvalue()
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -142,30 +146,29 @@ def test_a_done_cell_is_not_run_again_and_what_changes_it_is(bench: Bench) -> No
     assert (bench.cell() / "log.txt").read_text().count("fitting") == 3
 
 
-@pytest.mark.parametrize(
-    ("fit", "status", "error"),
-    [
-        ("raise RuntimeError('no luck')", "failed", "RuntimeError: no luck"),
-        ("sys.exit(0)", "failed", "SystemExit: 0"),
-        ("raise MemoryError", "out-of-memory", "MemoryError"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "failed", "killed by signal 9"),
-        ("os._exit(0)", "failed", "it left"),
-        ("self.value = float('nan')", "failed", "impute returned NaN or infinite values"),
-        ("self.value = 1.5", "failed", "impute returned values in [1.5, 1.5]"),
-    ],
-)
-def test_a_method_that_fails_is_a_row_and_the_others_go_on(
-    bench: Bench, fit: str, status: str, error: str
-) -> None:
-    bench.plugin(fit=fit)
+FAILURES = {
+    "raises": ("raise RuntimeError('no luck')", "failed", "RuntimeError: no luck"),
+    "exits": ("sys.exit(0)", "failed", "SystemExit: 0"),
+    "hungry": ("raise MemoryError", "out-of-memory", "MemoryError"),
+    "killed": ("os.kill(os.getpid(), signal.SIGKILL)", "failed", "killed by signal 9"),
+    "leaves": ("os._exit(0)", "failed", "it left"),
+    "undefined": ("self.value = float('nan')", "failed", "impute returned NaN or infinite values"),
+    "outside": ("self.value = 1.5", "failed", "impute returned values in [1.5, 1.5]"),
+}
+
+
+def test_methods_that_fail_are_rows_and_the_others_go_on(bench: Bench) -> None:
+    for name, (fit, _, _) in FAILURES.items():
+        bench.plugin(fit, name)
     bench.plugin(name="sound")
-    code, output = bench.run("--methods", "constant,sound")
+    code, output = bench.run("--methods", ",".join([*FAILURES, "sound"]))
     assert code == 1, output
     results = {result["cell"]["method"]: result for result in bench.results()}
     assert results["sound"]["status"] == "ok"
-    assert results["constant"]["status"] == status
-    assert error in results["constant"]["error"]
-    assert "metrics" not in results["constant"]
+    for name, (_, status, error) in FAILURES.items():
+        assert results[name]["status"] == status
+        assert error in results[name]["error"]
+        assert "metrics" not in results[name]
 
 
 SEARCH = r"""
@@ -186,7 +189,8 @@ for line in open("/proc/self/maps"):
     found += [number for number, needle in enumerate(needles) if needle in content]
     del content
 found = sorted(set(found))
-files = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{fd}")]
+links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+files = [os.readlink(link) for link in links if os.path.lexists(link)]
 maps = open("/proc/self/maps").read()
 pathlib.Path(pathlib.Path("where.txt").read_text()).write_text(
     repr((found, [f for f in files if "complete" in f and "incomplete" not in f], "/complete/" in maps))
