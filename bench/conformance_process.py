@@ -271,7 +271,10 @@ def main() -> None:
     trial = Trial(job)
     with os.fdopen(job["answers"], "w", buffering=1) as pipe:
         for name in job["checks"]:
-            pipe.write(json.dumps({"check": name, **answer(trial, name)}) + "\n")
+            given = answer(trial, name)
+            pipe.write(json.dumps({"check": name, **given}) + "\n")
+            if given["status"] == "refuses":
+                break
         pipe.write("null\n")
 
 

@@ -96,10 +96,12 @@ def description_of(name: str, method: type[Imputer]) -> dict[str, Any]:
         if strangers := layer.keys() - settings.keys():
             raise TypeError(f"a preset sets {sorted(strangers)[0]!r}, which is not a field")
     files = own_files(method)
+    summary, _, details = (inspect.getdoc(method) or "").partition("\n")
     return {
         "name": name,
         "display_name": method.display_name or name,
-        "summary": (inspect.getdoc(method) or "").partition("\n")[0],
+        "summary": summary,
+        "details": details.strip(),
         "citation": method.citation,
         "baseline": method.baseline,
         "settings": settings,

@@ -52,7 +52,7 @@ class Description:
     """What a method says of itself.
 
     Attributes:
-        name, display_name, summary, citation: for people.
+        name, display_name, summary, details, citation: for people; summary and details are its docstring.
         baseline: whether it is one of the methods that `--methods baselines` runs.
         settings: its fields, by name.
         presets, for_dataset: settings by preset, by "preset/dataset" and by data set.
@@ -63,6 +63,7 @@ class Description:
     name: str
     display_name: str
     summary: str
+    details: str
     citation: str
     baseline: bool
     settings: dict[str, Setting]

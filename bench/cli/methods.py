@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import click
@@ -20,8 +21,8 @@ from bench.plugins import Description, Source, describe_all, find_methods
 def command(names: tuple[str, ...], plugins: tuple[Path, ...]) -> int:
     """List the methods, or those named: source, settings, what they need, whether they can be used here.
 
-    A setting's default comes first, then the values that data sets and presets give it.
-    Exit status 1: one of those named cannot be used.
+    A setting's default comes first, then the values that data sets and presets give it; what it means is
+    told for those named. Exit status 1: one of those named cannot be used.
     """
     known = find_methods(plugins)
     for name in names:
@@ -30,7 +31,10 @@ def command(names: tuple[str, ...], plugins: tuple[Path, ...]) -> int:
     shown = names or sorted(known)
     answers = describe_all(known[name] for name in shown)
     for name in shown:
-        click.echo("\n".join(lines(known[name], answers[name])))
+        answer = answers[name]
+        click.echo("\n".join(lines(known[name], answer)))
+        if names and isinstance(answer, Description) and answer.details:
+            click.echo(f"\n{indent(answer.details, '  ')}\n")
     return 1 if names and any(hindrance(answers[name]) for name in names) else 0
 
 
@@ -59,13 +63,17 @@ def lines(source: Source, answer: Description | BenchError) -> list[str]:
 
 
 def settings(answer: Description) -> list[str]:
-    """ "epochs=500 (int; smoke 3, quick 8)" for each setting."""
+    """ "epochs=500 (int; smoke 3; quick 8)" for each setting."""
+    return [
+        f"{name}={spelled(setting.default)} ({'; '.join([setting.type, *layers_of(answer, name)])})"
+        for name, setting in answer.settings.items()
+    ]
+
+
+def layers_of(answer: Description, setting: str) -> list[str]:
+    """What data sets and presets make of a setting: "cifar10 1024", "smoke 128"."""
     layers: Mapping[str, Mapping[str, Any]] = {**answer.for_dataset, **answer.presets}
-    found = []
-    for name, setting in answer.settings.items():
-        changed = [f"{layer} {spelled(given[name])}" for layer, given in layers.items() if name in given]
-        found.append(f"{name}={spelled(setting.default)} ({'; '.join([setting.type, *changed])})")
-    return found
+    return [f"{layer} {spelled(given[setting])}" for layer, given in layers.items() if setting in given]
 
 
 def spelled(value: Any) -> str:

@@ -169,7 +169,7 @@ def test_a_fit_that_fails_is_told_once(tmp_path: Path) -> None:
     tried = trial(tmp_path, plugin(tmp_path, "raise RuntimeError('two\\nlines')"))
     answers = [answer(tried, name) for name in ("output", "repeat", "company")]
     assert [given["status"] for given in answers] == ["fail", "skipped", "skipped"]
-    assert answers[0]["reason"] == "RuntimeError: two lines (line 20 of plugin.py)"
+    assert answers[0]["reason"] == "RuntimeError: two lines (line 17 of plugin.py)"
 
 
 def test_what_is_left_behind_is_found(tmp_path: Path) -> None:

@@ -217,7 +217,7 @@ def test_the_list_shows_settings_with_what_changes_them(tmp_path: Path) -> None:
     assert listed.returncode == 1
     mine, _, lazy = listed.stdout.partition("lazy: lazy\n")
     assert "source    mine.py" in mine and "No module named 'not_installed_anywhere'" in mine
-    assert [line.strip() for line in lazy.splitlines()] == [
+    assert [line.strip() for line in lazy.strip().splitlines()] == [
         "summary   Every missing pixel takes one value.",
         f"source    {wrong}",
         "requires  not_there, torch",
