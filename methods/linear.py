@@ -38,9 +38,11 @@ def interpolate(filled: NDArray[np.float32], pixels: NDArray[np.uint8], observed
     """Write the interpolation over `filled` wherever a triangle of observed pixels covers a missing one.
 
     Args:
-        filled: (C, H, W), changed in place; left as it is where the observed pixels lie on one line.
+        filled: (C, H, W), changed in place; left as it is where the observed pixels lie on one line, or none is.
         pixels: (C, H, W); observed: (H, W).
     """
+    if not observed.any():
+        return
     try:
         plane = LinearNDInterpolator(np.argwhere(observed), pixels[:, observed].T / 255)
     except QhullError:
