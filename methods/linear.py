@@ -38,7 +38,8 @@ def interpolate(filled: NDArray[np.float32], pixels: NDArray[np.uint8], observed
     """Write the interpolation over `filled` wherever a triangle of observed pixels covers a missing one.
 
     Args:
-        filled: (C, H, W), changed in place; left as it is where the observed pixels lie on one line, or none is.
+        filled: (C, H, W), changed in place; left as it is where the observed pixels lie on one line, or
+            there are none.
         pixels: (C, H, W); observed: (H, W).
     """
     if not observed.any():
