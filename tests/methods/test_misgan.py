@@ -1,0 +1,195 @@
+"""MisGAN: signs, losses by hand, who is updated when, and real digits."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.checkpoints import DiskCheckpoints
+from bench.images import MaskedImages
+from bench.imputer import FitContext
+from methods.misgan import MisGAN, fill, nearly_binary
+from methods.nn import convolutional
+from methods.nn.wgan import Inputs
+from tests.methods.adversarial import (
+    SHAPES,
+    Linear,
+    changed,
+    check_imputation,
+    interrupted_fit,
+    made_images,
+    weights_of,
+)
+from tests.real import mnist, rmse_on_missing
+
+SMALL: dict[str, Any] = {"epochs": 1, "batch_size": 8, "width": 4, "latent": 8}
+
+
+def test_fill_keeps_what_is_observed() -> None:
+    x = torch.tensor([[[[0.2, 0.8]]], [[[0.6, 0.4]]]])
+    observed = torch.tensor([[[[1.0, 0.0]]], [[[0.25, 1.0]]]])
+    expected = torch.tensor([[[[0.2, 0.5]]], [[[0.25 * 0.6 + 0.75 * 0.5, 0.4]]]])
+    assert torch.allclose(fill(x, observed, 0.5), expected)
+    # One mask serves all channels.
+    assert torch.equal(fill(x.expand(2, 3, 1, 2), observed, 0.0), (x * observed).expand(2, 3, 1, 2))
+
+
+def test_generated_masks_are_nearly_binary() -> None:
+    # sigmoid(0) = 1/2, sigmoid(log 3) = 3/4, sigmoid(-log 3) = 1/4, stretched by 1.2 about 1/2.
+    log3 = 0.66 * math.log(3)
+    values = torch.tensor([0.0, log3, -log3, 3.0, -3.0])
+    assert torch.allclose(nearly_binary(values), torch.tensor([0.5, 0.8, 0.2, 1.0, 0.0]))
+
+
+def test_networks_have_the_published_sizes() -> None:
+    def count(network: nn.Module) -> int:
+        return sum(parameter.numel() for parameter in network.parameters())
+
+    digit = convolutional.generator(128, (1, 28, 28), 64)
+    assert count(digit) == (129 * 4096 + (256 * 25 * 128 + 128) + (128 * 25 * 64 + 64) + (64 * 64 * 1 + 1))
+    critic = convolutional.ImageCritic((1, 28, 28), 64)
+    assert count(critic) == (25 * 64 + 64) + (64 * 25 * 128 + 128) + (128 * 25 * 256 + 256) + 4097
+    assert count(convolutional.imputer((1, 28, 28), 64)) == 4 * 785 * 784
+    # 32x32: one level less than the published 64x64; a normalised layer has a scale and a shift, no bias.
+    photo = convolutional.generator(128, (3, 32, 32), 64)
+    doublings = 256 * 25 * 128 + 2 * 128 + 128 * 25 * 64 + 2 * 64 + (64 * 25 * 3 + 3)
+    assert count(photo) == 128 * 4096 + 2 * 4096 + doublings
+    critic = convolutional.ImageCritic((3, 32, 32), 64)
+    halvings = (3 * 25 * 64 + 64) + 64 * 25 * 128 + 2 * 128 + 128 * 25 * 256 + 2 * 256
+    assert count(critic) == halvings + (256 * 16 + 1)
+    down = (3 * 16 * 64 + 64) + 64 * 16 * 128 + 256 + 128 * 16 * 256 + 512 + (256 * 16 * 512 + 512)
+    up = 512 * 16 * 256 + 512 + 512 * 16 * 128 + 256 + 256 * 16 * 64 + 128 + (128 * 16 * 3 + 3)
+    assert count(convolutional.imputer((3, 32, 32), 64)) == down + up
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 32, 32), (3, 28, 28), (3, 16, 48), (3, 64, 64)])
+def test_shapes(shape: tuple[int, int, int]) -> None:
+    images = torch.rand(2, *shape)
+    assert convolutional.generator(8, shape, 4)(torch.randn(2, 8)).shape == images.shape
+    assert convolutional.ImageCritic(shape, 4)(images).shape == (2,)
+    assert convolutional.imputer(shape, 4)(images).shape == images.shape
+
+
+@pytest.mark.parametrize("size", [(30, 30), (8, 8), (28, 32)])
+def test_other_sizes_are_refused_in_one_line(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=f"{size[0]}x{size[1]}.*28x28.*divisible by 16") as caught:
+        MisGAN(**SMALL).fit(made_images((1, *size)), FitContext())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_critic_scores_each_image_by_itself() -> None:
+    critic = convolutional.ImageCritic((3, 32, 32), 4)
+    images = torch.rand(6, 3, 32, 32)
+    assert torch.allclose(critic(images), torch.cat([critic(image[None]) for image in images]), atol=1e-5)
+
+
+def test_losses_by_hand() -> None:
+    method = MisGAN(tau=0.5, data_weight=0.1, imputation_weight=0.2)
+    method._networks = {
+        "data_critic": Linear(1.0),
+        "mask_critic": Linear(10.0),
+        "imputation_critic": Linear(100.0),
+    }
+    x = torch.tensor([[[[0.2, 0.8]]], [[[0.6, 0.4]]]])
+    observed = torch.tensor([[[[1.0, 0.0]]], [[[1.0, 1.0]]]])
+    # fill: 0.2 + 0.5 and 0.6 + 0.4, mean 0.85; masks: 1 and 2, mean 15; images: 1 and 1, mean 100.
+    assert float(method.missingness_loss(x, observed)) == pytest.approx(-15 - 0.1 * 0.85)
+    assert float(method.data_loss(x, observed)) == pytest.approx(-0.85 + 0.2 * 100)
+    assert float(method.imputer_loss(x)) == pytest.approx(-100)
+
+
+def prepared(shape: tuple[int, int, int] = (1, 28, 28), **settings: object) -> MisGAN:
+    """A method before its first step."""
+    method = MisGAN(**{**SMALL, "epochs": 0, **settings})
+    images = made_images(shape)
+    method.fit(images, FitContext())
+    method._train = images
+    return method
+
+
+def test_who_is_updated_when() -> None:
+    method = prepared(critic_steps=3)
+    critics = {"data_critic", "mask_critic", "imputation_critic"}
+    for number in range(7):
+        before = weights_of(method._networks)
+        method._step(torch.arange(8), number)
+        everyone = set(method._networks) if number in (2, 5) else critics
+        assert changed(before, method._networks) == everyone, number
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_each_critic_compares(shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    method = prepared(shape, tau=0.5)
+    batch = method._train[:8]
+    pairs = {}
+    names = {network: name for name, network in method._networks.items()}
+
+    def compare(critic: nn.Module, _: object, real: Inputs, fake: Inputs, **__: object) -> Tensor:
+        pairs[names[critic]] = real[0], fake[0]
+        return torch.tensor(0.0)
+
+    monkeypatch.setattr("methods.misgan.raise_distance", compare)
+    method._update_critics(batch)
+    observed, channels = batch.observed, shape[0]
+    seen = observed.expand(8, channels, -1, -1)
+    real, fake = pairs["data_critic"]
+    assert torch.allclose(real[seen], batch.values[seen]) and (real[~seen] == 0.5).all()
+    generated, recovered = pairs["imputation_critic"]
+    assert torch.equal(recovered[seen], batch.values[seen])
+    assert not torch.equal(recovered[~seen], batch.values[~seen])
+    mask = pairs["mask_critic"][1]
+    assert torch.equal(pairs["mask_critic"][0], observed.float()) and mask.shape == observed.shape
+    assert torch.allclose(fake, mask * generated + (1 - mask) * 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_fit_and_impute(shape: tuple[int, int, int], precision: str) -> None:
+    images = made_images(shape)
+    method = MisGAN(**SMALL, critic_steps=2)
+    context = FitContext(precision=precision)
+    method.fit(images, context)
+    assert context.facts["steps"] == 3 and set(context.facts["history"][0]) == {"data", "mask", "imputation"}
+    if precision == "float32":
+        imputed = check_imputation(method, images)
+        assert torch.equal(images.paste(imputed), imputed)
+        hidden = MaskedImages(images.pixels.masked_fill(~images.observed, 9), images.observed)
+        assert torch.equal(method.impute(hidden), imputed)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 7])
+def test_a_stopped_fit_resumes_to_the_same_weights(tmp_path: Path, steps: int) -> None:
+    images = made_images((3, 32, 32))
+    settings = SMALL | {"epochs": 3, "critic_steps": 2}
+    whole = MisGAN(**settings)
+    whole.fit(images, FitContext())
+    interrupted_fit(MisGAN(**settings), images, tmp_path, steps)
+    resumed = MisGAN(**settings)
+    resumed.fit(images, FitContext(checkpoints=DiskCheckpoints(tmp_path)))
+    assert not changed(weights_of(whole._networks), resumed._networks)
+    assert torch.equal(resumed.impute(images), whole.impute(images))
+
+
+def test_learns_on_real_digits() -> None:
+    _, train = mnist("train", 1600, 0.8)
+    truth, test = mnist("t10k", 200, 0.8)
+    settings: dict[str, Any] = {
+        "epochs": 6,
+        "batch_size": 16,
+        "width": 8,
+        "learning_rate": 1e-3,
+        "imputer_learning_rate": 2e-3,
+    }
+    method = MisGAN(**settings)
+    context = FitContext()
+    method.fit(train, context)
+    noise = torch.rand(truth.shape, generator=torch.Generator().manual_seed(0))
+    score = rmse_on_missing(truth, test, method.impute(test))
+    distances = [epoch["data"] for epoch in context.facts["history"]]
+    assert distances[-1] < 0.8 * max(distances)
+    assert score < 0.8 * rmse_on_missing(truth, test, noise)
