@@ -90,7 +90,7 @@ class Gaussian(Imputer):
         for batch in self._train.batches(BATCH):
             sums.add(self.factors, batch.to(self._context.device))
         self.factors.maximise(sums)
-        return {"negative log-likelihood": -sums.log_likelihood / sums.values}
+        return {"negative log-likelihood": -sums.log_likelihood / max(sums.values, 1)}
 
     def _converged(self, iterations: int, means: Mapping[str, float]) -> bool:
         now = -means["negative log-likelihood"]

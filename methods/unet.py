@@ -104,8 +104,10 @@ class UNetImputer(Imputer):
         # Convolutions are a few times faster on this layout.
         self.network = network.to(self._context.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._average = AveragedModel(self.network, avg_fn=average)
+        # Not the fused kernel: it takes for granted that weights and its state lie alike in memory, and
+        # after a checkpoint they do not.
         self._adam = torch.optim.AdamW(
-            self.network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
+            self.network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
         )
 
     def _step(self, indices: Tensor, number: int) -> dict[str, Tensor]:

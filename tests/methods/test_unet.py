@@ -1,0 +1,135 @@
+"""The U-Net: what its loss may see, its schedule and averaging by hand, and real digits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bench.checkpoints import DiskCheckpoints
+from bench.images import MaskedImages
+from bench.imputer import FitContext
+from methods.nearest_pixel import nearest_fill
+from methods.nn.unet import UNet
+from methods.unet import UNetImputer, average, inputs, schedule
+from tests.methods.adversarial import interrupted_fit, made_images
+from tests.real import mnist, rmse_on_missing
+
+
+def built(images: MaskedImages) -> UNetImputer:
+    """A method as it is before its first step."""
+    method = UNetImputer(width=8)
+    method._context = FitContext()
+    method._build(images.shape[0])
+    return method
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 5, 7), (2, 1, 1), (3, 109, 89)])
+def test_any_size_comes_back(shape: tuple[int, int, int]) -> None:
+    network = UNet(shape[0] + 1, shape[0], (8, 16, 32))
+    assert network(torch.rand(2, shape[0] + 1, *shape[1:])).shape == (2, *shape)
+
+
+def test_the_loss_is_the_mean_squared_error_of_hidden_values() -> None:
+    images = made_images((3, 8, 8), count=4)
+    method = built(images)
+    kept = shown_part(images)
+    predicted = method.network(inputs(images.values, kept)).detach()
+    errors = [
+        float(predicted[n, c, i, j] - images.values[n, c, i, j]) ** 2
+        for n, _, i, j in (images.observed & ~kept).nonzero().tolist()
+        for c in range(3)
+    ]
+    assert float(method.loss(images, kept).detach()) == pytest.approx(sum(errors) / len(errors), rel=1e-5)
+
+
+def shown_part(images: MaskedImages) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return images.observed & (torch.rand(images.observed.shape, generator=generator) < 0.6)
+
+
+def test_kept_pixels_are_no_targets_and_hidden_ones_no_inputs() -> None:
+    """The gradient with respect to the predictions is zero at all but hidden pixels, and changing a hidden
+    pixel changes no prediction."""
+    images = made_images((1, 8, 8), count=4)
+    method = built(images)
+    kept = shown_part(images)
+    hidden = images.observed & ~kept
+    seen: list[torch.Tensor] = []
+
+    def keep_output(module: nn.Module, arguments: Any, output: torch.Tensor) -> None:
+        output.retain_grad()
+        seen.append(output)
+
+    method.network.register_forward_hook(keep_output)
+    method.loss(images, kept).backward()  # type: ignore[no-untyped-call]
+    gradient = seen[0].grad
+    assert gradient is not None
+    assert (gradient[~hidden] == 0).all() and (gradient[hidden] != 0).all()
+    altered = MaskedImages(torch.where(hidden, 255 - images.pixels, images.pixels), images.observed)
+    assert torch.equal(inputs(altered.values, kept), inputs(images.values, kept))
+
+
+def test_each_image_keeps_its_own_share() -> None:
+    images = made_images((1, 40, 40), count=200, observed_rate=1.1)
+    method = built(images)
+    method._hiding = torch.Generator().manual_seed(0)
+    shares = method.keep(images.observed).float().mean((1, 2, 3))
+    assert shares.min() < 0.55 and shares.max() > 0.95
+    # Evenly over [0.5, 1]: mean 0.75, standard deviation 0.144.
+    assert float(shares.mean()) == pytest.approx(0.75, abs=0.04)
+    assert float(shares.std()) == pytest.approx(0.144, abs=0.02)
+
+
+def test_no_hidden_pixel_gives_no_loss_and_finite_gradients() -> None:
+    images = made_images((1, 8, 8), count=2, observed_rate=-1)
+    method = built(images)
+    loss = method.loss(images, images.observed)
+    assert float(loss.detach()) == 0
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is None or p.grad.isfinite().all() for p in method.network.parameters())
+
+
+def test_schedule_by_hand() -> None:
+    assert schedule(0) == pytest.approx(0.02)
+    assert schedule(0.05) == 1
+    assert schedule(0.525) == pytest.approx(0.5)
+    assert schedule(1) == pytest.approx(0)
+
+
+def test_average_by_hand() -> None:
+    # After 8 steps: decay 9 / 18.
+    assert float(average(torch.tensor(2.0), torch.tensor(4.0), 8)) == pytest.approx(3)
+    assert float(average(torch.tensor(0.0), torch.tensor(1.0), 10**6)) == pytest.approx(0.001, rel=1e-3)
+
+
+def test_a_stopped_fit_goes_on_to_the_same_network(tmp_path: Path) -> None:
+    images = made_images((1, 8, 8))
+    whole = UNetImputer(width=8, epochs=3, batch_size=8)
+    whole.fit(images, FitContext())
+    interrupted_fit(UNetImputer(width=8, epochs=3, batch_size=8), images, tmp_path, steps=5)
+    again = UNetImputer(width=8, epochs=3, batch_size=8)
+    context = FitContext(checkpoints=DiskCheckpoints(tmp_path))
+    again.fit(images, context)
+    assert torch.equal(again.impute(images), whole.impute(images))
+    assert context.facts["steps"] == 9
+    assert context.facts["parameters"] == sum(part.numel() for part in again.network.parameters())
+
+
+def test_wrong_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="keep_least must lie in"):
+        UNetImputer(keep_least=1.0)
+    with pytest.raises(ValueError, match="width must be a multiple of 8"):
+        UNetImputer(width=12)
+
+
+def test_a_small_network_on_few_real_digits_beats_the_start() -> None:
+    _, train = mnist("train", 600, rate=0.8)
+    truth, test = mnist("t10k", 100, rate=0.8)
+    start = rmse_on_missing(truth, test, nearest_fill(test, seed=0).float() / 255)
+    method = UNetImputer(width=8, epochs=5, batch_size=20, learning_rate=4e-3)
+    method.fit(train, FitContext())
+    assert rmse_on_missing(truth, test, method.impute(test)) < 0.9 * start
