@@ -12,7 +12,7 @@ from bench.cli.options import comma_separated, data_dir_option, plugin_option, r
 from bench.errors import BenchError
 from bench.names import unknown
 from bench.plan import DEFAULT_PRESET, PRESETS, Cell, sizes_of
-from bench.plugins import Description, Source, describe, find_methods
+from bench.plugins import Description, Source, describe, describe_all, find_methods
 from bench.problem import Problem
 
 Value = TypeVar("Value")
@@ -123,26 +123,22 @@ def plan_cells(
 def expand(methods: Iterable[str], known: Mapping[str, Source]) -> list[str]:
     """The methods asked for, each once; `baselines` stands for every method that says it is one.
 
+    One that cannot be loaded says nothing.
+
     Raises:
         BenchError: a name is unknown.
     """
     names: list[str] = []
     for name in methods:
         if name == BASELINES:
-            names += [each for each in sorted(known) if is_baseline(known[each])]
+            said = describe_all(known.values())
+            # In the order of `known`: that of the answers depends on which were remembered.
+            names += [each for each in known if getattr(said[each], "baseline", False)]
         elif name in known:
             names.append(name)
         else:
             raise BenchError(unknown("method", name, [*known, BASELINES]))
     return [*dict.fromkeys(names)]
-
-
-def is_baseline(source: Source) -> bool:
-    """Whether a method says that it is a baseline. One that cannot be loaded says nothing."""
-    try:
-        return describe(source).baseline
-    except BenchError:
-        return False
 
 
 def parse_overrides(
