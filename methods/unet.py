@@ -55,7 +55,7 @@ class UNetImputer(Imputer):
 }"""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"width": 8, "epochs": 6},
-        "quick": {"epochs": 5},
+        "quick": {"epochs": 6, "batch_size": 32},
     }
     baseline: ClassVar[bool] = True
 
