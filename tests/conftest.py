@@ -3,3 +3,5 @@
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# The tests run side by side, one process a core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
