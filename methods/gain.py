@@ -41,13 +41,15 @@ class GAIN(Imputer):
         hint_rate: the share of pixels whose mask the hint gives away.
         alpha: weight of the reconstruction of observed values.
         hidden: width of both networks' two hidden layers; 0 means as wide as the image has values.
-        epochs, batch_size, learning_rate: the schedule, with Adam; each batch updates D, then G.
+        epochs, batch_size, learning_rate: the schedule, with Adam; each batch updates D, then G. Some 10,000
+            batches of MNIST, as the authors' code has it. G sees the values that it reconstructs, so trained
+            on it learns to copy them: 0.206 after 10 epochs of 10,000 digits at 0.8, 0.237 after 30.
     """
 
     hint_rate: float = 0.9
     alpha: float = 100.0
     hidden: int = 0
-    epochs: int = 200
+    epochs: int = 20
     batch_size: int = 128
     learning_rate: float = 1e-3
 
@@ -60,7 +62,7 @@ class GAIN(Imputer):
 }"""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"hidden": 128, "epochs": 10},
-        "quick": {"hidden": 256, "epochs": 30},
+        "quick": {"hidden": 256, "epochs": 10},
     }
     for_dataset: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "cifar10": {"hidden": 1024},
