@@ -6,6 +6,7 @@ opened when `fit` is over.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -54,11 +55,12 @@ def open_split(folder: Path, split: str) -> MaskedImages:
 
 def new_context(job: dict[str, Any], stop: StopRequest) -> FitContext:
     """The FitContext that the job describes; progress goes to its pipe as lines of JSON."""
-    pipe = os.fdopen(job["progress"], "w", buffering=1) if job.get("progress") is not None else None
 
     def report(progress: Progress) -> None:
-        if pipe is not None:
-            pipe.write(json.dumps(vars(progress) | {"losses": dict(progress.losses)}) + "\n")
+        line = json.dumps(vars(progress) | {"losses": dict(progress.losses)}) + "\n"
+        # Nobody reads any more when the parent is stopping; the fit must still write its checkpoint.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(job["progress"], line.encode())
 
     timeout = job.get("timeout")
     return FitContext(

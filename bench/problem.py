@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +91,19 @@ class PosedProblem:
         return open_incomplete(self.incomplete, "test")[1]
 
 
-def pose(problem: Problem, data_dir: Path | None = None) -> PosedProblem:
-    """Read the data set, draw the masks and write both apart into the cache, or find them there.
+@lru_cache(maxsize=1)
+def load(name: str, data_dir: Path | None) -> datasets.Dataset:
+    """The data set; the last one read is kept, since problems on one data set follow each other."""
+    return datasets.load(name, data_dir)
+
+
+def choose(problem: Problem, data_dir: Path | None) -> tuple[datasets.Dataset, dict[str, NDArray[np.int64]]]:
+    """The data set, and which of its images the problem takes, by split.
 
     Raises:
         BenchError: the data set cannot be read or has fewer images than asked for.
     """
-    dataset = datasets.load(problem.dataset, data_dir)
+    dataset = load(problem.dataset, data_dir)
     chosen: dict[str, NDArray[np.int64]] = {}
     for split, images, size in (
         ("train", dataset.train, problem.train),
@@ -106,6 +112,16 @@ def pose(problem: Problem, data_dir: Path | None = None) -> PosedProblem:
         if size is not None and size > len(images):
             raise BenchError(f"{dataset.name} has {len(images)} {split} images; {size} were asked for")
         chosen[split] = datasets.subset(len(images), size)
+    return dataset, chosen
+
+
+def pose(problem: Problem, data_dir: Path | None = None) -> PosedProblem:
+    """Read the data set, draw the masks and write both apart into the cache, or find them there.
+
+    Raises:
+        BenchError: the data set cannot be read or has fewer images than asked for.
+    """
+    dataset, chosen = choose(problem, data_dir)
     sizes = f"{len(chosen['train'])}-{len(chosen['test'])}"
     # The same pixels may come with other labels.
     labels = b"" if dataset.test_labels is None else dataset.test_labels.tobytes()

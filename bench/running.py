@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.display import Display
 from bench.plan import Cell
+from bench.problem import choose
 from bench.worker import Machine, run_cell
 
 
@@ -16,7 +17,13 @@ def run_cells(cells: Sequence[Cell], root: Path, machine: Machine, rerun: bool) 
 
     Returns:
         0 where every cell has a result, else 1.
+
+    Raises:
+        BenchError: a data set cannot be read or is too small; nothing has been run then.
     """
+    # A data set that is not there is refused now rather than hours later.
+    for problem in {(cell.problem.dataset, cell.problem.train): cell.problem for cell in cells}.values():
+        choose(problem, machine.data_dir)
     display = Display(len(cells))
     missing = 0
     for number, cell in enumerate(cells, 1):

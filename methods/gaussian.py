@@ -78,10 +78,13 @@ class Gaussian(Imputer):
 
     def impute(self, images: MaskedImages) -> Tensor:
         imputed = torch.empty(images.pixels.shape)
+        # Where the variances are small, single precision would let the size of a batch show.
+        factors = self.factors.in_double()
         for place, batch in enumerate(images.batches(BATCH)):
             batch = batch.to(self._context.device)
             rows = slice(place * BATCH, place * BATCH + len(batch))
-            imputed[rows] = self.factors.conditional_mean(batch).clamp(0, 1).view(batch.pixels.shape)
+            mean = factors.conditional_mean(batch)
+            imputed[rows] = mean.clamp(0, 1).view(batch.pixels.shape)
         return imputed
 
     def _iterate(self, indices: Tensor, number: int) -> dict[str, Tensor]:
@@ -120,6 +123,10 @@ class Factors:
     def parameters(self) -> int:
         """How many numbers were learnt."""
         return self.mean.numel() + self.loadings.numel() + self.variance.numel()
+
+    def in_double(self) -> Factors:
+        """The same parameters in float64."""
+        return Factors(self.mean.double(), self.loadings.double(), self.variance.double(), self.floor)
 
     def state_dict(self) -> dict[str, Any]:
         names = ("mean", "loadings", "variance", "reached")

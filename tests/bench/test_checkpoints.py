@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from bench.checkpoints import DiskCheckpoints
 
-plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+plain = st.none() | st.booleans() | numbers | st.text()
 tensors = st.lists(st.floats(-10, 10, width=32), max_size=4).map(torch.tensor)
 keys = st.text(max_size=5) | st.integers(0, 5)
 states = st.dictionaries(

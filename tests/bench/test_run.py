@@ -236,11 +236,9 @@ def test_a_killed_fit_goes_on_and_ends_with_the_same_numbers(bench: Bench, tmp_p
     process = bench.start(*settings)
     checkpoints = bench.folder / "results" / "runs"
     wait_for(lambda: any(checkpoints.rglob("kept-stage-2.json")))
-    children = subprocess.run(
-        ["pgrep", "-f", str(bench.folder)], capture_output=True, text=True, check=True
-    ).stdout.split()
-    for child in children:
-        os.kill(int(child), signal.SIGKILL)
+    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
+    for number in (process.pid, *map(int, found.stdout.split())):
+        os.kill(number, signal.SIGKILL)
     process.wait(timeout=60)
     status, output = bench.run(*settings)
     assert status == 0, output
@@ -295,7 +293,7 @@ def wait_for(condition: Any, seconds: float = 120) -> None:
         (["--device", "abacus"], "device 'abacus' cannot be used here"),
         (["--train", "70000"], "mnist has 60000 train images; 70000 were asked for"),
         (["--dataset", "minst"], "mnist"),
-        (["--plugin", "nowhere.py"], "plugin nowhere.py is not there"),
+        (["--plugin", "nowhere.py"], "plugin nowhere.py is no Python file"),
     ],
 )
 def test_wrong_calls_are_refused_in_one_line(bench: Bench, arguments: list[str], message: str) -> None:
