@@ -31,6 +31,8 @@ class Problem:
         rate: the fraction of pixels missing, in (0, 1).
         seed: of the masks; also of the methods.
         train, test: how many images of each split; None for all.
+        strict: whether a data set with fewer images is refused, as it is for sizes that a user gave, or
+            taken whole, as a preset takes it.
 
     Raises:
         BenchError: the rate, the mechanism or a size is impossible.
@@ -42,6 +44,7 @@ class Problem:
     seed: int = 0
     train: int | None = None
     test: int | None = None
+    strict: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1:
@@ -110,7 +113,9 @@ def choose(problem: Problem, data_dir: Path | None) -> tuple[datasets.Dataset, d
         ("test", dataset.test, problem.test),
     ):
         if size is not None and size > len(images):
-            raise BenchError(f"{dataset.name} has {len(images)} {split} images; {size} were asked for")
+            if problem.strict:
+                raise BenchError(f"{dataset.name} has {len(images)} {split} images; {size} were asked for")
+            size = None
         chosen[split] = datasets.subset(len(images), size)
     return dataset, chosen
 

@@ -106,7 +106,7 @@ def plan_cells(
     names = expand(methods, known)
     train, test = (given or preset_size for given, preset_size in zip(sizes, sizes_of(preset), strict=True))
     problems = [
-        Problem(dataset, rate=rate, seed=seed, train=train, test=test)
+        Problem(dataset, rate=rate, seed=seed, train=train, test=test, strict=sizes != (None, None))
         for dataset in datasets
         for rate in rates
         for seed in seeds

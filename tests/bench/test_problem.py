@@ -79,6 +79,8 @@ def test_the_same_pixels_with_other_labels_are_another_problem(archive: Path) ->
     assert labels is not None and labels.tolist() == [5, 4, 3, 2, 1, 0]
 
 
-def test_too_many_images_are_refused(archive: Path) -> None:
+def test_too_many_images_are_refused_unless_a_preset_asks(archive: Path) -> None:
     with pytest.raises(BenchError, match="has 10 train images; 11 were asked for"):
         pose(Problem(str(archive), train=11))
+    posed = pose(Problem(str(archive), train=11, test=3, strict=False))
+    assert (posed.facts["train"], posed.facts["test"]) == (10, 3)

@@ -62,7 +62,7 @@ def test_losses_and_gradients_are_the_textbook_s(objective: str, channels: int) 
     expected = torch.autograd.grad(imputer_loss, list(imputer.parameters()), retain_graph=True)
     for mine, theirs in zip(gradients_of(method._imputer), expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-8)
-    flow_loss.backward()
+    flow_loss.backward()  # type: ignore[no-untyped-call]
     compare_flow_gradients(method, flow)
 
 

@@ -68,7 +68,7 @@ def test_sliced_flow_is_the_masked_flow(dimension: int, seed: int) -> None:
 def test_log_det_is_that_of_the_jacobian(dimension: int, seed: int) -> None:
     flow = small_flow(dimension, seed=seed)
     x = torch.randn(dimension, dtype=torch.float64)
-    jacobian = torch.autograd.functional.jacobian(lambda v: flow(v[None])[0][0], x)
+    jacobian = torch.func.jacrev(lambda v: flow(v[None])[0][0])(x)
     expected = torch.linalg.slogdet(jacobian).logabsdet
     torch.testing.assert_close(flow(x[None])[1][0], expected, rtol=0, atol=1e-9)
 

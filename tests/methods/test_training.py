@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ class Regression:
         return {"loss": loss.detach()}
 
     def run(self, epochs: int = 4) -> None:
-        parts = {"model": self.model, "adam": self.adam, "noise": self.noise}
+        parts: dict[str, Any] = {"model": self.model, "adam": self.adam, "noise": self.noise}
         train(self.context, parts, self.step, count=20, batch_size=6, epochs=epochs)
 
 
@@ -77,7 +78,7 @@ def test_a_killed_flow_resumes_to_the_same_weights(
     """Killed between checkpoints, before and after refreshes of the fill-in."""
     monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
     images = made_images()
-    settings = {"hidden": 6, "epochs": 9, "batch_size": 4, "learning_rate": 1e-3}
+    settings: dict[str, Any] = {"hidden": 6, "epochs": 9, "batch_size": 4, "learning_rate": 1e-3}
     whole = method(**settings)
     whole.fit(images, FitContext())
 

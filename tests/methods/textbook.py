@@ -31,7 +31,8 @@ class MaskedCoupling(nn.Module):
     def inverse(self, z: Tensor) -> Tensor:
         m = self.kept
         s = torch.tanh(self.scale(m * z))
-        return m * z + (1 - m) * ((z - self.translate(m * z)) * torch.exp(-s))
+        x: Tensor = m * z + (1 - m) * ((z - self.translate(m * z)) * torch.exp(-s))
+        return x
 
 
 def full_width_mlp(dimension: int, hidden: int) -> nn.Sequential:
@@ -67,7 +68,8 @@ class TextbookFlow(nn.Module):
     def log_prob(self, x: Tensor) -> Tensor:
         z, log_det = self(x)
         dimension = x.shape[1]
-        return -0.5 * (z**2).sum(1) - 0.5 * dimension * math.log(2 * math.pi) + log_det
+        total: Tensor = -0.5 * (z**2).sum(1) - 0.5 * dimension * math.log(2 * math.pi) + log_det
+        return total
 
 
 def losses(
