@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.datasets.locations import cache_folder, data_folder
+from bench.cache import cache_dir
+from bench.datasets.locations import data_folder
 from bench.errors import BenchError, Unavailable
 from classifiers import weights
 
@@ -102,7 +103,7 @@ class Judge:
         digest = hashlib.sha256(identity.encode())
         for start in range(0, len(images), 4096):
             digest.update(np.ascontiguousarray(images[start : start + 4096]).data)
-        path = cache_folder() / "features" / f"{self.name.lower()}-{digest.hexdigest()[:32]}.npy"
+        path = cache_dir() / "features" / f"{self.name.lower()}-{digest.hexdigest()[:32]}.npy"
         try:
             kept: NDArray[np.float64] = np.load(path, allow_pickle=False)
             if kept.shape == (len(images), self.dimensions):
@@ -170,7 +171,7 @@ def _judge_for(dataset: str, data_dir: Path | None) -> Judge:
 
 def weights_folder() -> Path:
     """Where judges trained on this machine are kept."""
-    return cache_folder() / "judges"
+    return cache_dir() / "judges"
 
 
 def _trained(dataset: str, data_dir: Path | None) -> Judge:

@@ -9,8 +9,6 @@ from pathlib import Path
 from bench.cache import cache_dir
 from bench.errors import BenchError
 
-cache_folder = cache_dir
-
 
 def data_folder(data_dir: Path | None = None) -> Path | None:
     """The user's data folder: `data_dir`, or BENCH_DATA, or None where neither is given.
