@@ -79,6 +79,7 @@ class Metric(_Part):
 
     Attributes:
         floor: FID(complete test images, complete training images); for FID only.
+        accuracy_complete: the judge's accuracy on the complete test images; for SCC only.
         judge, weights: the classifier that scored and the hash of its weights; "" where not recorded.
     """
 
@@ -86,6 +87,7 @@ class Metric(_Part):
     low: Number = None
     high: Number = None
     floor: Number = None
+    accuracy_complete: Number = None
     reason: Description = ""
     judge: Description = ""
     weights: Description = ""

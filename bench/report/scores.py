@@ -178,8 +178,8 @@ class ScoreTable:
             lines.append(
                 "Bold: the best mean of each data set and rate; no test of significance is behind it."
             )
+        lines += self._judges()
         if self.score.name == "fid":
-            lines += self._judges()
             lines.append("Floor: the FID between the complete test and the complete training images.")
         if self.incomparable:
             lines.append(
@@ -209,10 +209,15 @@ class ScoreTable:
         judges = []
         for dataset in dataset_order(self.group, self.paper):
             results = self.group.of_dataset(dataset)
-            fids = [fid for result in results if (fid := result.metrics.get("fid")) and fid.judge]
-            if fids:
-                weights = f" (weights {short(fids[0].weights)})" if fids[0].weights else ""
-                judges.append(f"{spelled('dataset', dataset, results)}: {fids[0].judge}{weights}")
+            metrics = [metric for result in results if (metric := result.metrics.get(self.score.name))]
+            named = [metric for metric in metrics if metric.judge]
+            if named:
+                facts = [f"weights {short(named[0].weights)}"] if named[0].weights else []
+                right = [scc.accuracy_complete for result in results if (scc := result.metrics.get("scc"))]
+                if right and right[0] is not None:
+                    facts.append(f"right on {right[0]:.1%} of the complete test images")
+                known = f" ({', '.join(facts)})" if facts else ""
+                judges.append(f"{spelled('dataset', dataset, results)}: {named[0].judge}{known}")
         return [f"Judges: {'; '.join(judges)}."] if judges else []
 
 

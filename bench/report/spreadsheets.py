@@ -12,7 +12,7 @@ from bench.report.layout import Column, Entry, Table
 from bench.results import Cost, Result
 
 CELL = ("mechanism", "preset", "part", "dataset", "method", "settings", "rate", "seed", "status")
-NUMBER = ("metric", "value", "low", "high", "floor", "judge", "weights", "reason")
+NUMBER = ("metric", "value", "low", "high", "floor", "accuracy_complete", "judge", "weights", "reason")
 PROBLEM = ("train", "test", "official", "fingerprint", "observed", "file")
 
 

@@ -172,6 +172,16 @@ def test_caption_names_preset_sizes_and_judge(tmp_path: Path) -> None:
     )
 
 
+def test_a_weak_judge_shows(tmp_path: Path) -> None:
+    scc = {"value": 0.9, "low": 0.8, "high": 1.0, "judge": "lenet", "accuracy_complete": 0.6314}
+    metrics = {**result("prflow")["metrics"], "scc": scc}
+    tables = tables_of(tmp_path, result("prflow", metrics=metrics))
+    told = "right on 63.1% of the complete test images)"
+    for name in ("fid", "scc"):
+        assert any(line.startswith("Judges: ") and told in line for line in tables[name].caption)
+    assert not any("Judges" in line for line in tables["rmse"].caption)
+
+
 def test_comparison_sets_the_papers_number_and_the_deviation_beside_ours(tmp_path: Path) -> None:
     tables = tables_of(tmp_path, result("prflow", rmse=0.16, scc=0.9), result("mean"), compare=True)
     assert [column.sub for column in tables["rmse"].columns] == ["ours", "paper", "deviation"]
