@@ -23,6 +23,9 @@ class Stateful(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
+Parts = Mapping[str, Stateful | torch.Generator]
+
+
 @dataclass
 class _Position:
     """Where a training run stands; saved with every checkpoint."""
@@ -37,7 +40,7 @@ class _Position:
 
 def train(
     context: FitContext,
-    parts: Mapping[str, Stateful | torch.Generator],
+    parts: Parts,
     step: Callable[[Tensor, int], Mapping[str, Tensor]],
     *,
     count: int,
@@ -64,90 +67,106 @@ def train(
         Interrupted: a stop was requested; the checkpoint is written.
         FloatingPointError: a loss became infinite or NaN.
     """
+    _count_parameters(context, parts)
     batch_size = min(batch_size, count)
-    batches = count // batch_size
-    position = _resume(context, parts)
-    context.facts["parameters"] = sum(
-        parameter.numel()
-        for part in parts.values()
-        if isinstance(part, nn.Module)
-        for parameter in part.parameters()
-    )
-    saved = reported = time.monotonic()
+    run = _Run(context, parts, count // batch_size, epochs)
+    run.resume()
+    position = run.position
     while position.epoch < epochs and not position.finished:
         order = torch.randperm(count, generator=context.generator(f"order-{position.epoch}", "cpu"))
-        order = order.to(context.device)
-        sums = {name: torch.tensor(value, device=context.device) for name, value in position.sums.items()}
-        while position.batch < batches:
-            start = position.batch * batch_size
-            losses = step(order[start : start + batch_size], position.step)
-            for name, loss in losses.items():
-                sums[name] = sums[name] + loss if name in sums else loss.clone()
-            position.batch += 1
-            position.step += 1
-            now = time.monotonic()
-            if now - reported > REPORT_SECONDS:
-                reported = now
-                context.report(_progress(position, batches, epochs, losses))
-            if context.stop_requested() or context.out_of_time:
-                position.sums = {name: float(value) for name, value in sums.items()}
-                _save(context, parts, position)
-                if context.stop_requested():
-                    raise Interrupted(f"stopped at step {position.step}")
-                context.facts["stopped"] = f"deadline reached in epoch {position.epoch + 1} of {epochs}"
-                break
-        else:
-            means = {name: float(value) / batches for name, value in sums.items()}
-            _close_epoch(context, position, means, batches, epochs)
-            position.finished = bool(after_epoch and after_epoch(position.epoch, means))
-            if time.monotonic() - saved > SAVE_SECONDS:
-                _save(context, parts, position)
-                saved = time.monotonic()
-            continue
-        break
-    else:
-        position.finished = True
-        _save(context, parts, position)
+        if not run.through_epoch(step, order.to(context.device), batch_size):
+            context.facts["stopped"] = f"deadline reached in epoch {position.epoch + 1} of {epochs}"
+            break
+        means = run.close_epoch()
+        position.finished = bool(after_epoch and after_epoch(position.epoch, means))
+        if position.epoch == epochs:
+            position.finished = True
+        run.save(unless_recent=not position.finished)
     context.facts |= {"steps": position.step, "epochs": position.epoch, "history": position.history}
 
 
-def _close_epoch(
-    context: FitContext, position: _Position, means: dict[str, float], batches: int, epochs: int
-) -> None:
-    bad = [name for name, mean in means.items() if not math.isfinite(mean)]
-    if bad:
-        raise FloatingPointError(f"{bad[0]} is not finite in epoch {position.epoch + 1}: training diverged")
-    context.report(Progress(position.epoch + 1, epochs, position.step, batches * epochs, means))
-    position.history.append(means)
-    position.epoch += 1
-    position.batch = 0
-    position.sums = {}
+class _Run:
+    """One call of `train`: where it stands, its losses so far in this epoch, and when it last spoke."""
+
+    def __init__(self, context: FitContext, parts: Parts, batches: int, epochs: int) -> None:
+        self.context = context
+        self.parts = parts
+        self.batches = batches
+        self.epochs = epochs
+        self.position = _Position()
+        self.sums: dict[str, Tensor] = {}
+        self.saved = self.reported = time.monotonic()
+
+    def through_epoch(
+        self, step: Callable[[Tensor, int], Mapping[str, Tensor]], order: Tensor, batch_size: int
+    ) -> bool:
+        """Do the rest of an epoch; False where the deadline ended it early."""
+        position, context = self.position, self.context
+        self.sums = {name: torch.tensor(value, device=order.device) for name, value in position.sums.items()}
+        while position.batch < self.batches:
+            losses = step(order[position.batch * batch_size :][:batch_size], position.step)
+            for name, loss in losses.items():
+                self.sums[name] = self.sums[name] + loss if name in self.sums else loss.clone()
+            position.batch += 1
+            position.step += 1
+            if time.monotonic() - self.reported > REPORT_SECONDS:
+                self.report({name: float(loss) for name, loss in losses.items()})
+            if context.stop_requested() or context.out_of_time:
+                position.sums = {name: float(value) for name, value in self.sums.items()}
+                self.save()
+                if context.stop_requested():
+                    raise Interrupted(f"stopped at step {position.step}")
+                return False
+        return True
+
+    def close_epoch(self) -> dict[str, float]:
+        """Take stock of a whole epoch; its mean losses."""
+        position = self.position
+        means = {name: float(value) / self.batches for name, value in self.sums.items()}
+        bad = [name for name, mean in means.items() if not math.isfinite(mean)]
+        if bad:
+            raise FloatingPointError(
+                f"{bad[0]} is not finite in epoch {position.epoch + 1}: training diverged"
+            )
+        self.report(means)
+        position.history.append(means)
+        position.epoch += 1
+        position.batch = 0
+        position.sums = {}
+        return means
+
+    def report(self, losses: Mapping[str, float]) -> None:
+        self.reported = time.monotonic()
+        position = self.position
+        steps = self.batches * self.epochs
+        self.context.report(Progress(position.epoch + 1, self.epochs, position.step, steps, losses))
+
+    def save(self, unless_recent: bool = False) -> None:
+        if unless_recent and time.monotonic() - self.saved <= SAVE_SECONDS:
+            return
+        states = {
+            name: part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
+            for name, part in self.parts.items()
+        }
+        self.context.checkpoints.save({"position": asdict(self.position), "parts": states})
+        self.saved = time.monotonic()
+
+    def resume(self) -> None:
+        saved = self.context.checkpoints.load()
+        if saved is None:
+            return
+        for name, part in self.parts.items():
+            state = saved["parts"][name]
+            if isinstance(part, torch.Generator):
+                part.set_state(state)
+            else:
+                part.load_state_dict(state)
+        self.position = _Position(**saved["position"])
 
 
-def _progress(position: _Position, batches: int, epochs: int, losses: Mapping[str, Tensor]) -> Progress:
-    current = {name: float(loss) for name, loss in losses.items()}
-    return Progress(position.epoch + 1, epochs, position.step, batches * epochs, current)
-
-
-def _save(context: FitContext, parts: Mapping[str, Stateful | torch.Generator], position: _Position) -> None:
-    states = {
-        name: part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
-        for name, part in parts.items()
-    }
-    context.checkpoints.save({"position": asdict(position), "parts": states})
-
-
-def _resume(context: FitContext, parts: Mapping[str, Stateful | torch.Generator]) -> _Position:
-    saved = context.checkpoints.load()
-    if saved is None:
-        return _Position()
-    for name, part in parts.items():
-        state = saved["parts"][name]
-        if isinstance(part, torch.Generator):
-            part.set_state(state)
-        else:
-            part.load_state_dict(state)
-    return _Position(**saved["position"])
+def _count_parameters(context: FitContext, parts: Parts) -> None:
+    modules = [part for part in parts.values() if isinstance(part, nn.Module)]
+    context.facts["parameters"] = sum(weight.numel() for module in modules for weight in module.parameters())
 
 
 def adam(
