@@ -6,7 +6,6 @@ opened when `fit` is over.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import resource
@@ -31,7 +30,7 @@ from bench.problem import open_incomplete
 
 
 class StopRequest:
-    """Remembers a SIGTERM until the training loop asks."""
+    """Remembers that the fit is to stop until the training loop asks."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -58,9 +57,11 @@ def new_context(job: dict[str, Any], stop: StopRequest) -> FitContext:
 
     def report(progress: Progress) -> None:
         line = json.dumps(vars(progress) | {"losses": dict(progress.losses)}) + "\n"
-        # Nobody reads any more when the parent is stopping; the fit must still write its checkpoint.
-        with contextlib.suppress(BrokenPipeError):
+        try:
             os.write(job["progress"], line.encode())
+        except BrokenPipeError:
+            # Nobody reads any more: the parent is stopping, or gone. The fit writes its checkpoint and ends.
+            stop.asked = True
 
     timeout = job.get("timeout")
     return FitContext(

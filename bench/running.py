@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ def run_cells(cells: Sequence[Cell], root: Path, machine: Machine, rerun: bool) 
     # A data set that is not there is refused now rather than hours later.
     for problem in {(cell.problem.dataset, cell.problem.train): cell.problem for cell in cells}.values():
         choose(problem, machine.data_dir)
+    # A scheduler ends a run as Ctrl-C does: the running fit writes its checkpoint first.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     display = Display(len(cells))
     missing = 0
     for number, cell in enumerate(cells, 1):

@@ -247,15 +247,35 @@ def test_a_killed_fit_goes_on_and_ends_with_the_same_numbers(bench: Bench, tmp_p
     assert mine["fit"] == undisturbed["fit"]
 
 
-def test_an_interrupted_run_keeps_a_checkpoint_and_goes_on(bench: Bench) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_a_checkpoint(bench: Bench, how: signal.Signals) -> None:
     settings = ["--methods", "mcflow", "--set", "mcflow.hidden=32", "--set", "mcflow.epochs=400"]
     process = bench.start(*settings)
     wait_for(lambda: any((bench.folder / "results").rglob("kept-stage-1.json")))
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     output, _ = process.communicate(timeout=90)
     assert process.returncode == 130, output
     assert any((bench.folder / "results").rglob("checkpoint-*.json"))
     assert not bench.results()
+
+
+def test_a_fit_whose_parent_is_killed_ends_with_a_checkpoint(bench: Bench) -> None:
+    process = bench.start("--methods", "mcflow", "--set", "mcflow.hidden=32", "--set", "mcflow.epochs=4000")
+    wait_for(lambda: any((bench.folder / "results").rglob("kept-stage-1.json")))
+    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
+    (child,) = map(int, found.stdout.split())
+    process.kill()
+    process.wait()
+    wait_for(lambda: not Path(f"/proc/{child}").exists() or "Z" in status_of(child))
+    assert any((bench.folder / "results").rglob("checkpoint-*.json"))
+
+
+def status_of(process: int) -> str:
+    """The state of a process, "Z" where it has ended and nobody has asked how; "" where it is gone."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def test_a_late_method_is_ended(bench: Bench) -> None:
