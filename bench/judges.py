@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from bench.cache import cache_dir
 from bench.datasets.locations import data_folder
 from bench.errors import BenchError, Unavailable
+from bench.files import write_atomically
 from classifiers import weights
 
 FACENET_FILES = ("facenet.safetensors", "20180402-114759-vggface2.pt")
@@ -111,11 +112,7 @@ class Judge:
         except (OSError, ValueError, EOFError):
             pass
         features = self.features(images)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        with partial.open("wb") as file:
-            np.save(file, features)
-        partial.replace(path)
+        write_atomically(path, lambda file: np.save(file, features))
         return features
 
     def _batches(self, images: NDArray[np.uint8] | Tensor, size: int) -> Any:

@@ -41,7 +41,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a method: its type's name, its default, and whether None is among its values."""
+    """One setting of a method: its type's name and its default."""
 
     type: str
     default: Any

@@ -78,9 +78,8 @@ def train(
             context.facts["stopped"] = f"deadline reached in epoch {position.epoch + 1} of {epochs}"
             break
         means = run.close_epoch()
-        position.finished = bool(after_epoch and after_epoch(position.epoch, means))
-        if position.epoch == epochs:
-            position.finished = True
+        stop = after_epoch(position.epoch, means) if after_epoch else False
+        position.finished = bool(stop) or position.epoch == epochs
         run.save(unless_recent=not position.finished)
     context.facts |= {"steps": position.step, "epochs": position.epoch, "history": position.history}
 
