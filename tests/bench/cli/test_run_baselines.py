@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.run import expand
+from bench.grid import expand
 from bench.errors import BenchError
 from bench.plugins import Source
 from tests.bench.installed import METHOD
