@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,10 @@ SCHEMA = 1
 SAMPLES = 64
 
 
+class Held(BenchError):
+    """Another run holds the cell."""
+
+
 class CellFolder:
     """One cell's folder below the results' root."""
 
@@ -29,6 +34,7 @@ class CellFolder:
         self.imputed = self.path / "imputed.npy"
         self.outcome = self.path / "outcome.json"
         self.job = self.path / "job.json"
+        self.lock = self.path / ".lock"
 
     def checkpoints(self, key: str) -> Path:
         """Where a fit with this key keeps its checkpoints; another key never sees them."""
@@ -40,24 +46,34 @@ class CellFolder:
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
-        """Hold the cell, so that no other run on this machine writes to it.
+        """Hold the cell, so that no other run writes to it, here or on another machine that sees the folder.
 
         Raises:
-            BenchError: another run holds it, or the folder cannot be written.
+            Held: another run holds it.
+            BenchError: the folder cannot be written, or its file system knows no locks.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("w")
+            # Neither truncated nor read-only: over NFS a lock needs a file that is open for writing.
+            lock = self.lock.open("a")
         except OSError as error:
             raise BenchError(
                 f"cannot write to {self.path}: {error.strerror}; choose another --results"
             ) from error
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise BenchError(f"{self.path} is being run by another bench; wait for it to end") from None
+            if not _lock(lock, fcntl.LOCK_EX):
+                raise Held(f"{self.path} is being run by another bench")
             yield
+
+    def running(self) -> bool:
+        """Whether a run holds the cell now; asks without waiting and writes nothing."""
+        try:
+            lock = self.lock.open("rb")
+        except OSError:
+            return False
+        with lock:
+            # A shared lock, so that two who ask at once do not take each other for a run.
+            return not _lock(lock, fcntl.LOCK_SH)
 
     def result(self) -> dict[str, Any] | None:
         """The stored result, or None where there is none that can be read."""
@@ -80,6 +96,17 @@ class CellFolder:
         if result["status"] == "ok":
             self.discard_checkpoints()
 
+    def write_per_image(self, scores: Mapping[str, NDArray[np.floating]]) -> None:
+        """Keep each test image's own score, (N,) by metric, for paired tests between methods."""
+        write_atomically(
+            self.path / "per-image.npz",
+            lambda file: np.savez_compressed(
+                file,
+                metrics=np.array(list(scores), dtype=str),
+                scores=np.array([*scores.values()], dtype=np.float32),
+            ),
+        )
+
     def write_samples(
         self, truth: NDArray[np.uint8], observed: NDArray[np.bool_], recovered: NDArray[np.float32]
     ) -> None:
@@ -100,3 +127,22 @@ class CellFolder:
                 imputed=np.rint(recovered[chosen] * 255).astype(np.uint8),
             ),
         )
+
+
+def _lock(file: IO[Any], kind: int) -> bool:
+    """Lock an open file without waiting; False where another holds it.
+
+    Raises:
+        BenchError: the file system knows no locks.
+    """
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        # Network file systems that stand in for flock with record locks say EACCES for "held".
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise BenchError(
+            f"{file.name} cannot be locked ({error.strerror}): its file system knows no locks, "
+            "which keep two runs apart; choose --results on another one"
+        ) from error
+    return True
