@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ class Cell:
         source, description: the method.
         preset: smoke, quick or paper.
         overrides: settings given by the user, by name.
+        asked: who asked for it, as its result records it: `suite` (its name and hash, or None) and `from`
+            (by option: "command line", "suite", "environment" or "default"). No number depends on it.
     """
 
     problem: Problem
@@ -52,6 +54,7 @@ class Cell:
     description: Description
     preset: str
     overrides: Mapping[str, Any]
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def dataset(self) -> str:

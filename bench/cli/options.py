@@ -29,8 +29,3 @@ plugin_option = click.option(
     metavar="FILE",
     help="A Python file that defines a method, named after the file; may be given again.",
 )
-
-
-def comma_separated(text: str) -> list[str]:
-    """The parts between commas, without the empty ones."""
-    return [part.strip() for part in text.split(",") if part.strip()]

@@ -83,5 +83,5 @@ def test_the_same_pixels_with_other_labels_are_another_problem(archive: Path) ->
 def test_too_many_images_are_refused_unless_a_preset_asks(archive: Path) -> None:
     with pytest.raises(BenchError, match="has 10 train images; 11 were asked for"):
         pose(Problem(str(archive), train=11))
-    posed = pose(Problem(str(archive), train=11, test=3, strict=False))
+    posed = pose(Problem(str(archive), train=11, test=3, strict=()))
     assert (posed.facts["train"], posed.facts["test"]) == (10, 3)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.grid import expand
 from bench.errors import BenchError
+from bench.grid import expand
 from bench.plugins import Source
 from tests.bench.installed import METHOD
 

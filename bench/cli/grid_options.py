@@ -1,0 +1,154 @@
+"""The options that say which cells are meant, shared by all commands that take a grid."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from bench.cli.options import plugin_option
+from bench.errors import BenchError
+from bench.grid import Grid, Override
+from bench.plan import DEFAULT_PRESET, PRESETS
+from bench.suites import Suite, read_suite
+
+ORIGINS = {
+    ParameterSource.COMMANDLINE: "command line",
+    ParameterSource.ENVIRONMENT: "environment",
+    ParameterSource.DEFAULT_MAP: "suite",
+    ParameterSource.DEFAULT: "default",
+}
+RECORDED = (
+    "methods",
+    "datasets",
+    "rates",
+    "seeds",
+    "preset",
+    "train",
+    "test",
+    "timeout",
+    "device",
+    "precision",
+    "threads",
+)
+"""The options that a suite can hold too, and whose origin a result tells."""
+
+
+class CommaSeparated(click.ParamType[Any]):
+    """Values with commas between them; a suite gives them as a list.
+
+    Args:
+        kind: makes one value from its text; raises ValueError where it is none.
+        what: what a message calls one.
+    """
+
+    name = "list"
+
+    def __init__(self, kind: Callable[[Any], Any], what: str) -> None:
+        self.kind = kind
+        self.what = what
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        """The values. Raises BenchError where one is not of the kind."""
+        parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        return tuple(self._one(part) for part in parts if part != "")
+
+    def _one(self, part: Any) -> Any:
+        try:
+            return self.kind(part)
+        except ValueError:
+            raise BenchError(f"{self.what} {part!r} is not a number; give them with commas between") from None
+
+
+def _take_suite(context: click.Context, parameter: click.Parameter, given: str | None) -> Suite | None:
+    """Let what the suite holds stand where the command line gives nothing."""
+    if given is None:
+        return None
+    suite = read_suite(given)
+    held = {name: getattr(suite.content, name) for name in RECORDED}
+    context.default_map = {name: value for name, value in held.items() if value is not None}
+    return suite
+
+
+OPTIONS = (
+    click.option(
+        "--suite",
+        metavar="FILE",
+        is_eager=True,
+        callback=_take_suite,
+        help="A YAML file that holds these options, or a shipped one: paper, quick.",
+    ),
+    click.option("--methods", type=CommaSeparated(str, "method"), help="Names: prflow,baselines."),
+    click.option("--dataset", "datasets", type=CommaSeparated(str, "data set"), help="Names or paths."),
+    click.option(
+        "--rates",
+        type=CommaSeparated(float, "rate"),
+        default="0.6,0.7,0.8,0.9",
+        show_default=True,
+        help="Fractions missing, in (0, 1).",
+    ),
+    click.option(
+        "--seeds", type=CommaSeparated(int, "seed"), default="0", show_default=True, help="Whole numbers."
+    ),
+    click.option("--preset", default=DEFAULT_PRESET, show_default=True, help=f"One of {', '.join(PRESETS)}."),
+    click.option(
+        "--set", "overrides", multiple=True, metavar="METHOD.NAME=VALUE", help="Override one setting."
+    ),
+    click.option("--train", type=int, help="How many training images; the preset's number otherwise."),
+    click.option("--test", type=int, help="How many test images; the preset's number otherwise."),
+    plugin_option,
+)
+
+
+def grid_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a grid; it gets them as one argument, `grid`."""
+
+    @functools.wraps(command)
+    def call(
+        suite: Suite | None,
+        methods: tuple[str, ...] | None,
+        datasets: tuple[str, ...] | None,
+        rates: tuple[float, ...],
+        seeds: tuple[int, ...],
+        preset: str,
+        overrides: tuple[str, ...],
+        train: int | None,
+        test: int | None,
+        plugins: tuple[Path, ...],
+        **others: Any,
+    ) -> Any:
+        from_suite = suite.overrides if suite else ()
+        files = [Path(name) for name in suite.content.plugins] if suite else []
+        grid = Grid(
+            methods=methods or (),
+            datasets=datasets or (),
+            rates=rates,
+            seeds=seeds,
+            preset=preset,
+            overrides=[*from_suite, *map(Override.from_command_line, overrides)],
+            train=train,
+            test=test,
+            plugins=[*files, *plugins],
+            asked=_asked(suite),
+        )
+        return command(grid=grid, **others)
+
+    for option in reversed(OPTIONS):
+        call = option(call)
+    return call
+
+
+def _asked(suite: Suite | None) -> dict[str, Any]:
+    """Where each option's value came from, for the results."""
+    context = click.get_current_context()
+    sources = {name: context.get_parameter_source(name) for name in RECORDED if name in context.params}
+    return {
+        "suite": {"name": suite.name, "hash": suite.hash} if suite else None,
+        "from": {name: ORIGINS[source] for name, source in sources.items() if source in ORIGINS},
+    }
