@@ -20,6 +20,9 @@ from bench.names import unknown
 
 Pixels = NDArray[np.uint8]
 
+LARGEST_SEED = 2**32 - 1
+"""Every generator that methods use takes seeds up to here."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -31,11 +34,11 @@ class Problem:
         rate: the fraction of pixels missing, in (0, 1).
         seed: of the masks; also of the methods.
         train, test: how many images of each split; None for all.
-        strict: whether a data set with fewer images is refused, as it is for sizes that a user gave, or
+        strict: the splits whose size a user gave: a data set with fewer images is refused; elsewhere it is
             taken whole, as a preset takes it.
 
     Raises:
-        BenchError: the rate, the mechanism or a size is impossible.
+        BenchError: the rate, the seed, the mechanism or a size is impossible.
     """
 
     dataset: str
@@ -44,13 +47,15 @@ class Problem:
     seed: int = 0
     train: int | None = None
     test: int | None = None
-    strict: bool = True
+    strict: tuple[str, ...] = ("train", "test")
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1:
             raise BenchError(
                 f"rate {self.rate:g} is not in (0, 1): it is the fraction of pixels missing, such as 0.8"
             )
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise BenchError(f"seed {self.seed} is not possible: give whole numbers from 0 to {LARGEST_SEED}")
         if self.mechanism not in MECHANISMS:
             raise BenchError(unknown("mechanism", self.mechanism, MECHANISMS))
         for split, size in (("train", self.train), ("test", self.test)):
@@ -113,7 +118,7 @@ def choose(problem: Problem, data_dir: Path | None) -> tuple[datasets.Dataset, d
         ("test", dataset.test, problem.test),
     ):
         if size is not None and size > len(images):
-            if problem.strict:
+            if split in problem.strict:
                 raise BenchError(f"{dataset.name} has {len(images)} {split} images; {size} were asked for")
             size = None
         chosen[split] = datasets.subset(len(images), size)
