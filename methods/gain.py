@@ -26,7 +26,7 @@ from bench.imputer import FitContext, Imputer
 from methods.nn.realnvp import mlp
 from methods.nn.wgan import descend
 from methods.noise import noise_for
-from methods.training import Stateful, adam, products_in, seeded, train
+from methods.training import Stateful, adam, impute_in_batches, products_in, seeded, train
 
 IMPUTE_BATCH = 1000
 NOISE = 0.01
@@ -98,12 +98,10 @@ class GAIN(Imputer):
 
     @torch.no_grad()
     def impute(self, images: MaskedImages) -> Tensor:
-        imputed = torch.empty(images.pixels.shape)
-        for start in range(0, len(images), IMPUTE_BATCH):
-            batch = images[start : start + IMPUTE_BATCH].to(self._context.device)
-            noise = NOISE * noise_for(batch, self._context.seed, batch.shape)
-            imputed[start : start + IMPUTE_BATCH] = batch.paste(self.generate(batch, noise))
-        return imputed
+        def fill(batch: MaskedImages) -> Tensor:
+            return self.generate(batch, NOISE * noise_for(batch, self._context.seed, batch.shape))
+
+        return impute_in_batches(images, IMPUTE_BATCH, self._context.device, fill)
 
     def generate(self, images: MaskedImages, noise: Tensor) -> Tensor:
         """G: (N, C, H, W) in (0, 1). noise: of the same shape, taken where pixels are missing."""

@@ -26,7 +26,7 @@ from torch import Tensor
 from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
 from methods.mean import observed_mean
-from methods.training import train
+from methods.training import impute_in_batches, train
 
 BATCH = 500
 
@@ -77,15 +77,13 @@ class Gaussian(Imputer):
         del self._train
 
     def impute(self, images: MaskedImages) -> Tensor:
-        imputed = torch.empty(images.pixels.shape)
         # Where the variances are small, single precision would let the size of a batch show.
         factors = self.factors.in_double()
-        for place, batch in enumerate(images.batches(BATCH)):
-            batch = batch.to(self._context.device)
-            rows = slice(place * BATCH, place * BATCH + len(batch))
-            mean = factors.conditional_mean(batch)
-            imputed[rows] = mean.clamp(0, 1).view(batch.pixels.shape)
-        return imputed
+
+        def fill(batch: MaskedImages) -> Tensor:
+            return factors.conditional_mean(batch).clamp(0, 1).float()
+
+        return impute_in_batches(images, BATCH, self._context.device, fill)
 
     def _iterate(self, indices: Tensor, number: int) -> dict[str, Tensor]:
         """One EM iteration over all images; the loss is minus the log-likelihood before it."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
 from methods.mean import observed_mean
+from methods.training import impute_in_batches
 
 BATCH = 500
 
@@ -50,12 +51,11 @@ class NearestImages(Imputer):
         self._imputer.fit(with_gaps(donors))
 
     def impute(self, images: MaskedImages) -> Tensor:
-        imputed = torch.empty(images.pixels.shape, dtype=torch.float32)
-        for start in range(0, len(images), BATCH):
-            rows = images[start : start + BATCH].to("cpu")
-            found = torch.from_numpy(self._imputer.transform(with_gaps(rows))).view(rows.pixels.shape)
-            imputed[start : start + BATCH] = torch.where(self._shown, found.float() / 255, self._mean)
-        return imputed
+        def fill(batch: MaskedImages) -> Tensor:
+            found = torch.from_numpy(self._imputer.transform(with_gaps(batch))).view(batch.pixels.shape)
+            return torch.where(self._shown, found.float() / 255, self._mean)
+
+        return impute_in_batches(images, BATCH, torch.device("cpu"), fill)
 
 
 def with_gaps(images: MaskedImages) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ from bench.imputer import FitContext, Imputer
 from methods.nn import convolutional
 from methods.nn.wgan import descend, raise_distance
 from methods.noise import noise_for
-from methods.training import adam, products_in, seeded, train
+from methods.training import adam, impute_in_batches, products_in, seeded, train
 
 BETAS = (0.5, 0.9)
 IMPUTE_BATCH = 512
@@ -171,14 +171,14 @@ class MisGAN(Imputer):
     def impute(self, images: MaskedImages) -> Tensor:
         context = self._context
         self._networks["imputer"].eval()
-        recovered = []
-        for batch in images.batches(IMPUTE_BATCH):
-            batch = batch.to(context.device)
-            noise = noise_for(batch, context.seed, batch.shape)
+
+        def fill(batch: MaskedImages) -> Tensor:
             with products_in(context.precision, context.device):
-                recovered.append(self.recover(batch, noise).cpu())
+                return self.recover(batch, noise_for(batch, context.seed, batch.shape))
+
+        imputed = impute_in_batches(images, IMPUTE_BATCH, context.device, fill)
         self._networks["imputer"].train()
-        return torch.cat(recovered)
+        return imputed
 
     def _step(self, indices: Tensor, number: int) -> dict[str, Tensor]:
         batch = self._train[indices]

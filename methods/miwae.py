@@ -24,7 +24,7 @@ from bench.imputer import FitContext, Imputer
 from methods.nn.realnvp import mlp
 from methods.nn.wgan import descend
 from methods.noise import normal_noise_for
-from methods.training import adam, products_in, seeded, train
+from methods.training import adam, impute_in_batches, products_in, seeded, train
 
 IMPUTE_VALUES = 2**24
 """How many decoded values are held at once while imputing: 64 MiB of them."""
@@ -87,16 +87,15 @@ class MIWAE(Imputer):
     def impute(self, images: MaskedImages) -> Tensor:
         size = images.pixels[0].numel() if len(images) else 1
         batch_size = max(1, IMPUTE_VALUES // (size * self.impute_samples))
-        imputed = torch.empty(images.pixels.shape)
-        for start in range(0, len(images), batch_size):
-            batch = images[start : start + batch_size].to(self._context.device)
+
+        def fill(batch: MaskedImages) -> Tensor:
             noise = normal_noise_for(batch, self._context.seed, (self.impute_samples, self.latent))
             values, observed = flattened(batch)
             log_weights, means = self.model(values, observed, noise.transpose(0, 1))
-            shares = log_weights.softmax(0)
-            expected = torch.einsum("ln,lnd->nd", shares, means).view(batch.pixels.shape)
-            imputed[start : start + batch_size] = batch.paste(expected.clamp(0, 1))
-        return imputed
+            expected = torch.einsum("ln,lnd->nd", log_weights.softmax(0), means)
+            return expected.clamp(0, 1)
+
+        return impute_in_batches(images, batch_size, self._context.device, fill)
 
     def _step(self, indices: Tensor, number: int) -> dict[str, Tensor]:
         values, observed = flattened(self._train[indices])

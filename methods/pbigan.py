@@ -26,7 +26,7 @@ from methods.nn import convolutional
 from methods.nn.made import InverseAutoregressiveFlow
 from methods.nn.wgan import Inputs, descend, distance, raise_distance
 from methods.noise import normal_noise_for
-from methods.training import adam, products_in, seeded, train
+from methods.training import adam, impute_in_batches, products_in, seeded, train
 
 BETAS = (0.5, 0.9)
 LEARNING_RATE_STEPS = 10
@@ -157,16 +157,17 @@ class PBiGAN(Imputer):
         context = self._context
         self._encoder.eval()
         self._decoder.eval()
-        imputed = []
-        for batch in images.batches(IMPUTE_BATCH):
-            batch = batch.to(context.device)
+
+        def fill(batch: MaskedImages) -> Tensor:
             noise = normal_noise_for(batch, context.seed, (self.latent,))
             with products_in(context.precision, context.device):
-                decoded = self._decoder(self._encoder(batch.values, noise)).float()
-            imputed.append(torch.sigmoid(decoded).cpu())
+                decoded: Tensor = self._decoder(self._encoder(batch.values, noise)).float()
+            return torch.sigmoid(decoded)
+
+        imputed = impute_in_batches(images, IMPUTE_BATCH, context.device, fill)
         self._encoder.train()
         self._decoder.train()
-        return torch.cat(imputed)
+        return imputed
 
     def _build(self, shape: tuple[int, int, int], context: FitContext) -> None:
         with seeded(context, "weights"):

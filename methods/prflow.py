@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext
-from methods.mcflow import MCFlow
-from methods.nn.realnvp import mlp
+from methods.mcflow import COLOUR_QUICK, MCFlow
+from methods.training import StopWhenFlat
 
 BALANCE_MEMORY = 0.99
 
@@ -55,6 +55,8 @@ class PRFlow(MCFlow):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **MCFlow.presets,
         "quick": {**MCFlow.presets["quick"], "prior_weight": 0.3},
+        "quick/cifar10": {**COLOUR_QUICK, "prior_weight": 1.0},
+        "quick/celeba": {**COLOUR_QUICK, "prior_weight": 1.0},
     }
     for_dataset: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "cifar10": {"hidden": 1024, "imputer_width": 1024},
@@ -70,7 +72,7 @@ class PRFlow(MCFlow):
 
     def new_imputer(self) -> nn.Module:
         """H: three hidden layers (Section 4, "Experimental Setup")."""
-        return mlp([self._dimension, *[self.imputer_width] * 3, self._dimension])
+        return self._latent_mlp([self._dimension, *[self.imputer_width] * 3, self._dimension])
 
     def imputer_losses(
         self, x: Tensor, observed: Tensor, z_hat: Tensor, x_hat: Tensor, log_det: Tensor
@@ -132,26 +134,3 @@ class Balance(nn.Module):
         mean = torch.where(first, now, torch.lerp(now, self.magnitudes, BALANCE_MEMORY))
         self.magnitudes.copy_(mean)
         return mean[0] / mean[1].clamp_min(1e-6)
-
-
-class StopWhenFlat:
-    """Says when a loss has stopped changing."""
-
-    def __init__(self, patience: int, tolerance: float) -> None:
-        self.patience = patience
-        self.tolerance = tolerance
-        self.losses: list[float] = []
-
-    def __call__(self, loss: float) -> bool:
-        """Take in an epoch's loss; True when the last `patience` epochs brought no improvement."""
-        self.losses.append(loss)
-        if len(self.losses) <= self.patience:
-            return False
-        before, lately = self.losses[: -self.patience], self.losses[-self.patience :]
-        return min(lately) > (1 - self.tolerance) * min(before)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"losses": self.losses}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.losses = list(state["losses"])

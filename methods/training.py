@@ -1,4 +1,4 @@
-"""The training loop that the learned methods share: epochs, progress, checkpoints, stopping."""
+"""What the learned methods share: the training loop with its progress and checkpoints, and small helpers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from bench.images import MaskedImages
 from bench.imputer import FitContext, Interrupted, Progress
 
 REPORT_SECONDS = 0.5
@@ -168,11 +169,58 @@ def _count_parameters(context: FitContext, parts: Parts) -> None:
     context.facts["parameters"] = sum(weight.numel() for module in modules for weight in module.parameters())
 
 
+class StopWhenFlat:
+    """Says when a loss has stopped falling.
+
+    Args:
+        patience: how many epochs without improvement are enough.
+        tolerance: the fraction by which the best of those epochs would have to beat the best before them.
+    """
+
+    def __init__(self, patience: int, tolerance: float) -> None:
+        self.patience = patience
+        self.tolerance = tolerance
+        self.losses: list[float] = []
+
+    def __call__(self, loss: float) -> bool:
+        """Take in an epoch's loss; True when the last `patience` epochs brought no improvement."""
+        self.losses.append(loss)
+        if len(self.losses) <= self.patience:
+            return False
+        before, lately = self.losses[: -self.patience], self.losses[-self.patience :]
+        return min(lately) > (1 - self.tolerance) * min(before)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"losses": self.losses}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.losses = list(state["losses"])
+
+
 def adam(
     parameters: Iterable[nn.Parameter], learning_rate: float, betas: tuple[float, float] = (0.9, 0.999)
 ) -> torch.optim.Adam:
     """Adam in its fused form, one kernel for all parameters."""
     return torch.optim.Adam(parameters, lr=learning_rate, betas=betas, fused=True)
+
+
+@torch.no_grad()
+def impute_in_batches(
+    images: MaskedImages, size: int, device: torch.device, fill: Callable[[MaskedImages], Tensor]
+) -> Tensor:
+    """Fill in images `size` at a time on `device`.
+
+    Args:
+        fill: takes (n, C, H, W) images on the device and returns their imputation, in [0, 1].
+
+    Returns:
+        (N, C, H, W), float32, on the CPU, observed pixels put back.
+    """
+    imputed = torch.empty(images.pixels.shape)
+    for start, batch in zip(range(0, len(images), size), images.batches(size), strict=True):
+        batch = batch.to(device)
+        imputed[start : start + size] = batch.paste(fill(batch).view(batch.pixels.shape))
+    return imputed
 
 
 def products_in(precision: str, device: torch.device) -> AbstractContextManager[None]:

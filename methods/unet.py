@@ -20,11 +20,12 @@ from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
 from methods.nn.unet import UNet
 from methods.nn.wgan import descend
-from methods.training import Stateful, products_in, seeded, train
+from methods.training import Stateful, StopWhenFlat, impute_in_batches, products_in, seeded, train
 
 IMPUTE_BATCH = 500
 WARM_UP = 0.05
 AVERAGING = 0.999
+MOST_EPOCHS = 500
 
 
 @dataclass
@@ -36,15 +37,20 @@ class UNetImputer(Imputer):
         keep_least: the least share of an image's observed pixels that is kept as input; the share is drawn
             anew for each image, evenly between this and 1, so inputs as dense as the test's occur.
         epochs, batch_size, learning_rate: the schedule: a warm-up, then a cosine down to zero.
+        patience, tolerance: with a patience the learning rate stays at its height until the error's best of
+            the last `patience` epochs is less than `tolerance` (a fraction) better than the best before
+            them, or for MOST_EPOCHS; the cosine of `epochs` epochs follows. 0: it begins at once.
         weight_decay: of AdamW.
     """
 
     width: int = 32
     keep_least: float = 0.5
-    epochs: int = 200
+    epochs: int = 50
     batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
+    patience: int = 10
+    tolerance: float = 0.005
 
     display_name: ClassVar[str] = "U-Net"
     citation: ClassVar[str] = """@inproceedings{batson2019noise2self,
@@ -54,8 +60,8 @@ class UNetImputer(Imputer):
   year = {2019}
 }"""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "smoke": {"width": 8, "epochs": 6},
-        "quick": {"epochs": 6, "batch_size": 32},
+        "smoke": {"width": 8, "epochs": 6, "patience": 0},
+        "quick": {"epochs": 6, "batch_size": 32, "patience": 0},
     }
     baseline: ClassVar[bool] = True
 
@@ -69,13 +75,15 @@ class UNetImputer(Imputer):
         self._context = context
         self._train = train_images.to(context.device)
         self._build(train_images.shape[0])
-        self._steps = self.epochs * (len(train_images) // min(self.batch_size, len(train_images)))
+        batches = len(train_images) // min(self.batch_size, len(train_images))
+        self._schedule = Schedule(self, self.epochs * batches)
         self._hiding = context.generator("hiding")
         parts: dict[str, Stateful | torch.Generator] = {
             "network": self.network,
             "average": self._average,
             "adam": self._adam,
             "hiding": self._hiding,
+            "schedule": self._schedule,
         }
         train(
             context,
@@ -83,19 +91,19 @@ class UNetImputer(Imputer):
             self._step,
             count=len(train_images),
             batch_size=self.batch_size,
-            epochs=self.epochs,
+            epochs=self.epochs + (MOST_EPOCHS if self.patience else 0),
+            after_epoch=self._schedule.after_epoch,
         )
         context.facts["parameters"] = sum(part.numel() for part in self.network.parameters())
         del self._train
 
     @torch.no_grad()
     def impute(self, images: MaskedImages) -> Tensor:
-        imputed = torch.empty(images.pixels.shape)
-        for start in range(0, len(images), IMPUTE_BATCH):
-            batch = images[start : start + IMPUTE_BATCH].to(self._context.device)
-            predicted = self._average(inputs(batch.values, batch.observed)).clamp(0, 1)
-            imputed[start : start + IMPUTE_BATCH] = batch.paste(predicted)
-        return imputed
+        def fill(batch: MaskedImages) -> Tensor:
+            predicted: Tensor = self._average(inputs(batch.values, batch.observed))
+            return predicted.clamp(0, 1)
+
+        return impute_in_batches(images, IMPUTE_BATCH, self._context.device, fill)
 
     def _build(self, channels: int) -> None:
         widths = (self.width, 2 * self.width, 4 * self.width)
@@ -115,7 +123,7 @@ class UNetImputer(Imputer):
         kept = self.keep(batch.observed)
         loss = self.loss(batch, kept)
         for group in self._adam.param_groups:
-            group["lr"] = self.learning_rate * schedule(number / self._steps)
+            group["lr"] = self.learning_rate * self._schedule(number)
         descend(self._adam, loss)
         self._average.update_parameters(self.network)
         return {"hidden error": loss.detach()}
@@ -151,11 +159,40 @@ def inputs(values: Tensor, shown: Tensor) -> Tensor:
     return torch.cat([values * seen, seen], 1).contiguous(memory_format=torch.channels_last)
 
 
-def schedule(progress: float) -> float:
-    """Share of the learning rate after a share of all steps: a straight rise, then a cosine to zero."""
-    if progress < WARM_UP:
-        return (progress + 1e-3) / WARM_UP
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - WARM_UP) / (1 - WARM_UP))))
+class Schedule:
+    """Share of the learning rate by step: a straight rise, a level stretch until the error is flat, a cosine.
+
+    Args:
+        method: whose `patience` and `tolerance` end the level stretch; without a patience there is none.
+        steps: of the rise and the cosine together.
+    """
+
+    def __init__(self, method: UNetImputer, steps: int) -> None:
+        self.patience, self.epochs, self.steps = method.patience, method.epochs, steps
+        self.flat = StopWhenFlat(method.patience, method.tolerance)
+        self.level_epochs = None if method.patience else 0
+
+    def __call__(self, step: int) -> float:
+        """The share at a step, in [0, 1]."""
+        if step < WARM_UP * self.steps:
+            return (step / self.steps + 1e-3) / WARM_UP
+        if self.level_epochs is None:
+            return 1.0
+        fallen = step / self.steps - self.level_epochs / self.epochs
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, fallen - WARM_UP) / (1 - WARM_UP))))
+
+    def after_epoch(self, epochs: int, means: Mapping[str, float]) -> bool:
+        """Take in an epoch's error; True when the cosine has reached its end."""
+        if self.level_epochs is None and (self.flat(means["hidden error"]) or epochs == MOST_EPOCHS):
+            self.level_epochs = epochs
+        return self.level_epochs is not None and epochs >= self.level_epochs + self.epochs
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"flat": self.flat.state_dict(), "level_epochs": self.level_epochs}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.flat.load_state_dict(state["flat"])
+        self.level_epochs = state["level_epochs"]
 
 
 def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:

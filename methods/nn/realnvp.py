@@ -138,6 +138,22 @@ def log_normal(z: Tensor) -> Tensor:
     return -0.5 * (z.square().sum(1) + z.shape[1] * math.log(2 * math.pi))
 
 
+class ResidualMLP(nn.Sequential):
+    """z -> z + layers(z): the latent imputer H as a change to z. It starts as the identity."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        for parameter in self[-1].parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(N, D) -> (N, D)."""
+        step = z
+        for layer in self:
+            step = layer(step)
+        return z + step
+
+
 def mlp(widths: list[int]) -> nn.Sequential:
     """Linear layers of the given widths with LeakyReLU(0.01) between: the latent imputer H."""
     layers: list[nn.Module] = []

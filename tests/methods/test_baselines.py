@@ -25,7 +25,7 @@ METHODS: list[Imputer] = [
     Biharmonic(),
     NearestImages(neighbours=3),
     Gaussian(rank=3, iterations=3),
-    UNetImputer(width=8, epochs=2, batch_size=8),
+    UNetImputer(width=8, epochs=2, batch_size=8, patience=0),
     MIWAE(hidden=8, samples=2, impute_samples=4, epochs=2, batch_size=8),
     GAIN(hidden=8, epochs=2, batch_size=8),
 ]

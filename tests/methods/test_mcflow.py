@@ -12,7 +12,8 @@ from bench.images import MaskedImages
 from bench.imputer import FitContext
 from methods.mcflow import MCFlow
 from methods.nearest_pixel import nearest_fill
-from methods.prflow import Balance, PRFlow, StopWhenFlat, gradient_prior
+from methods.prflow import Balance, PRFlow, gradient_prior
+from methods.training import StopWhenFlat
 from tests.methods import textbook
 from tests.methods.test_realnvp import textbook_of
 from tests.real import mnist, rmse_on_missing
@@ -199,6 +200,23 @@ def test_a_few_hundred_steps_on_real_digits_beat_the_start(method: MCFlow) -> No
     start = rmse_on_missing(truth, test, nearest_fill(test, seed=0).float() / 255)
     reached = rmse_on_missing(truth, test, method.impute(test))
     assert reached < 0.95 * start
+
+
+@pytest.mark.parametrize("kind", [MCFlow, PRFlow])
+def test_a_residual_imputer_starts_at_the_fill_in_and_adds_what_its_layers_give(kind: type[MCFlow]) -> None:
+    images = made_images(channels=3)
+    method = prepared(kind(hidden=HIDDEN, residual=True), images)
+    x = method._filled
+    z, _ = method._flow(x)
+    torch.testing.assert_close(method._flow.inverse(method._imputer(z))[0], x)
+    with torch.no_grad():
+        for parameter in method._imputer.parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(4))
+    plain = kind(hidden=HIDDEN)
+    plain._dimension = method._dimension
+    layers = plain.new_imputer().double()
+    layers.load_state_dict(method._imputer.state_dict())
+    torch.testing.assert_close(method._imputer(z), z + layers(z))
 
 
 def test_wrong_settings_are_refused() -> None:

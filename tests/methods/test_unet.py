@@ -14,7 +14,7 @@ from bench.images import MaskedImages
 from bench.imputer import FitContext
 from methods.nearest_pixel import nearest_fill
 from methods.nn.unet import UNet
-from methods.unet import UNetImputer, average, inputs, schedule
+from methods.unet import MOST_EPOCHS, Schedule, UNetImputer, average, inputs
 from tests.methods.adversarial import interrupted_fit, made_images
 from tests.real import mnist, rmse_on_missing
 
@@ -94,10 +94,33 @@ def test_no_hidden_pixel_gives_no_loss_and_finite_gradients() -> None:
 
 
 def test_schedule_by_hand() -> None:
+    schedule = Schedule(UNetImputer(epochs=10, patience=0), steps=1000)
     assert schedule(0) == pytest.approx(0.02)
-    assert schedule(0.05) == 1
-    assert schedule(0.525) == pytest.approx(0.5)
-    assert schedule(1) == pytest.approx(0)
+    assert schedule(50) == 1
+    assert schedule(525) == pytest.approx(0.5)
+    assert schedule(1000) == pytest.approx(0)
+    assert [schedule.after_epoch(epochs, {"hidden error": 1.0}) for epochs in (9, 10)] == [False, True]
+
+
+def test_with_patience_the_rate_falls_only_once_the_error_is_flat() -> None:
+    schedule = Schedule(UNetImputer(epochs=10, patience=3, tolerance=0.01), steps=1000)
+    errors = [8.0, 4.0, 2.0, 1.0, 0.999, 0.998, 0.997]
+    assert not any(schedule.after_epoch(epochs, {"hidden error": e}) for epochs, e in enumerate(errors[:6], 1))
+    assert schedule(699) == 1
+    assert not schedule.after_epoch(7, {"hidden error": errors[6]})
+    again = Schedule(UNetImputer(epochs=10, patience=3, tolerance=0.01), steps=1000)
+    again.load_state_dict(schedule.state_dict())
+    for each in (schedule, again):
+        assert each(750) == 1
+        assert each(700 + 525) == pytest.approx(0.5)
+        assert not each.after_epoch(16, {"hidden error": 9.0})
+        assert each.after_epoch(17, {"hidden error": 9.0})
+
+
+def test_an_error_that_goes_on_falling_meets_the_bound() -> None:
+    schedule = Schedule(UNetImputer(epochs=2, patience=3), steps=20)
+    ended = [schedule.after_epoch(epochs, {"hidden error": 0.9**epochs}) for epochs in range(1, MOST_EPOCHS + 3)]
+    assert ended.index(True) == MOST_EPOCHS + 1
 
 
 def test_average_by_hand() -> None:
@@ -108,10 +131,10 @@ def test_average_by_hand() -> None:
 
 def test_a_stopped_fit_goes_on_to_the_same_network(tmp_path: Path) -> None:
     images = made_images((1, 8, 8))
-    whole = UNetImputer(width=8, epochs=3, batch_size=8)
+    whole = UNetImputer(width=8, epochs=3, batch_size=8, patience=0)
     whole.fit(images, FitContext())
-    interrupted_fit(UNetImputer(width=8, epochs=3, batch_size=8), images, tmp_path, steps=5)
-    again = UNetImputer(width=8, epochs=3, batch_size=8)
+    interrupted_fit(UNetImputer(width=8, epochs=3, batch_size=8, patience=0), images, tmp_path, steps=5)
+    again = UNetImputer(width=8, epochs=3, batch_size=8, patience=0)
     context = FitContext(checkpoints=DiskCheckpoints(tmp_path))
     again.fit(images, context)
     assert torch.equal(again.impute(images), whole.impute(images))
@@ -130,6 +153,6 @@ def test_a_small_network_on_few_real_digits_beats_the_start() -> None:
     _, train = mnist("train", 600, rate=0.8)
     truth, test = mnist("t10k", 100, rate=0.8)
     start = rmse_on_missing(truth, test, nearest_fill(test, seed=0).float() / 255)
-    method = UNetImputer(width=8, epochs=5, batch_size=20, learning_rate=4e-3)
+    method = UNetImputer(width=8, epochs=5, batch_size=20, learning_rate=4e-3, patience=0)
     method.fit(train, FitContext())
     assert rmse_on_missing(truth, test, method.impute(test)) < 0.9 * start
