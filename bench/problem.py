@@ -132,13 +132,7 @@ def pose(problem: Problem, data_dir: Path | None = None) -> PosedProblem:
         BenchError: the data set cannot be read or has fewer images than asked for.
     """
     dataset, chosen = choose(problem, data_dir)
-    sizes = f"{len(chosen['train'])}-{len(chosen['test'])}"
-    # The same pixels may come with other labels.
-    labels = b"" if dataset.test_labels is None else dataset.test_labels.tobytes()
-    identity = f"{dataset.fingerprint}/{hashlib.sha256(labels).hexdigest()}/{sizes}"
-    masks = f"{problem.mechanism}-{problem.rate!r}-seed-{problem.seed}"
-    complete = cache_dir() / "complete" / _short(identity)
-    incomplete = cache_dir() / "incomplete" / f"{_short(identity)}-{masks}"
+    complete, incomplete = _folders(problem, dataset, chosen)
     if not complete.is_dir():
         _write_complete(complete, dataset, chosen)
     if not incomplete.is_dir():
@@ -146,6 +140,57 @@ def pose(problem: Problem, data_dir: Path | None = None) -> PosedProblem:
     facts = json.loads((incomplete / "facts.json").read_text())
     facts |= {"fingerprint": dataset.fingerprint, "official": dataset.official}
     return PosedProblem(incomplete, complete, facts)
+
+
+def facts_of(problem: Problem, data_dir: Path | None = None) -> dict[str, Any]:
+    """What `PosedProblem.facts` would say, without writing anything.
+
+    Raises:
+        BenchError: as `pose`.
+    """
+    dataset, chosen = choose(problem, data_dir)
+    try:
+        posed = json.loads((_folders(problem, dataset, chosen)[1] / "facts.json").read_text())
+        facts: dict[str, Any] = dict(posed)
+    except (OSError, ValueError, TypeError):
+        drawn = (_observed(problem, split, dataset, chosen) for split in ("train", "test"))
+        facts = _facts([np.packbits(observed) for observed in drawn], chosen)
+    return facts | {"fingerprint": dataset.fingerprint, "official": dataset.official}
+
+
+def _folders(
+    problem: Problem, dataset: datasets.Dataset, chosen: dict[str, NDArray[np.int64]]
+) -> tuple[Path, Path]:
+    """Where the complete and the incomplete arrays lie in the cache."""
+    sizes = f"{len(chosen['train'])}-{len(chosen['test'])}"
+    # The same pixels may come with other labels.
+    labels = b"" if dataset.test_labels is None else dataset.test_labels.tobytes()
+    identity = f"{dataset.fingerprint}/{hashlib.sha256(labels).hexdigest()}/{sizes}"
+    masks = f"{problem.mechanism}-{problem.rate!r}-seed-{problem.seed}"
+    return (
+        cache_dir() / "complete" / _short(identity),
+        cache_dir() / "incomplete" / f"{_short(identity)}-{masks}",
+    )
+
+
+def _observed(
+    problem: Problem, split: str, dataset: datasets.Dataset, chosen: dict[str, NDArray[np.int64]]
+) -> NDArray[np.bool_]:
+    """(N, 1, H, W), bool: what is observed of one split."""
+    _, _, height, width = dataset.train.shape
+    return MECHANISMS[problem.mechanism](len(chosen[split]), height, width, problem.rate, problem.seed, split)
+
+
+def _facts(drawn: list[NDArray[np.uint8]], chosen: dict[str, NDArray[np.int64]]) -> dict[str, Any]:
+    """The hash of the packed masks, train before test, and the numbers of images."""
+    digest = hashlib.sha256()
+    for bits in drawn:
+        digest.update(bits.tobytes())
+    return {
+        "observed": f"sha256:{digest.hexdigest()}",
+        "train": len(chosen["train"]),
+        "test": len(chosen["test"]),
+    }
 
 
 def open_incomplete(folder: Path, split: str) -> tuple[Pixels, NDArray[np.bool_]]:
@@ -172,22 +217,14 @@ def _write_complete(folder: Path, dataset: datasets.Dataset, chosen: dict[str, N
 def _write_incomplete(
     folder: Path, problem: Problem, dataset: datasets.Dataset, chosen: dict[str, NDArray[np.int64]]
 ) -> None:
-    digest = hashlib.sha256()
+    drawn = []
     with written_whole(folder) as draft:
         for split, images in (("train", dataset.train), ("test", dataset.test)):
-            pixels = images[chosen[split]]
-            count, _, height, width = pixels.shape
-            observed = MECHANISMS[problem.mechanism](count, height, width, problem.rate, problem.seed, split)
-            bits = np.packbits(observed)
-            digest.update(bits.tobytes())
-            np.save(draft / f"{split}-pixels.npy", pixels * observed)
-            np.save(draft / f"{split}-observed.npy", bits)
-        facts = {
-            "observed": f"sha256:{digest.hexdigest()}",
-            "train": len(chosen["train"]),
-            "test": len(chosen["test"]),
-        }
-        (draft / "facts.json").write_text(json.dumps(facts))
+            observed = _observed(problem, split, dataset, chosen)
+            drawn.append(np.packbits(observed))
+            np.save(draft / f"{split}-pixels.npy", images[chosen[split]] * observed)
+            np.save(draft / f"{split}-observed.npy", drawn[-1])
+        (draft / "facts.json").write_text(json.dumps(_facts(drawn, chosen)))
 
 
 def _open(path: Path) -> Pixels:
