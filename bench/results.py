@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 SCHEMA = 1
+LARGEST_BYTES = 50_000_000
 NOT_FINITE = "the stored value is not a finite number"
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?", re.DOTALL)
@@ -116,10 +118,26 @@ class Display(_Part):
     baseline: bool = False
 
 
+class Method(_Part):
+    """What the method was made of.
+
+    Attributes:
+        settings: every setting's value.
+        source: hash of its code; None where not recorded.
+    """
+
+    settings: dict[Line, Any] = Field(default_factory=dict)
+    source: Line | None = None
+
+
 class Result(_Part):
     """One `result.json`.
 
     Attributes:
+        key: hash of all that the numbers depend on; None where not recorded.
+        protocol: the version of the rules that it was measured by; None where not recorded.
+        asked: who asked for what: the suite, and where each option's value came from.
+        fit: what the method said of its fit.
         status: "ok", "failed", "timeout", "out-of-memory" or "interrupted".
         display: how tables show it.
         error: one line; "" where all went well.
@@ -128,7 +146,12 @@ class Result(_Part):
 
     schema_version: int = Field(alias="schema")
     status: Name
+    key: Line | None = None
+    protocol: int | None = None
+    asked: dict[str, Any] = Field(default_factory=dict)
     cell: Cell
+    method: Method = Method()
+    fit: dict[str, Any] = Field(default_factory=dict)
     problem: Problem = Problem()
     metrics: dict[str, Metric] = Field(default_factory=dict)
     cost: Cost = Cost()
@@ -161,6 +184,29 @@ class Result(_Part):
         return metric
 
 
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""By the number of an old schema: makes a document of it into one of the next, so that it stays readable.
+
+Schema 1 is the first, so there is none yet. Whoever raises `SCHEMA` to n + 1 adds the entry for n, and
+files of schema n to `tests/bench/schemas/`.
+"""
+
+
+def upgrade(document: dict[str, Any]) -> dict[str, Any]:
+    """A document of any schema that was ever written, as one of this version's.
+
+    Raises:
+        ValueError: it has no schema number, or one that this version does not know.
+    """
+    while (schema := document.get("schema")) != SCHEMA or type(schema) is not int:
+        if type(schema) is not int:
+            raise ValueError("is not a stored result (it has no schema number)")
+        if schema not in UPGRADES:
+            raise ValueError(f"has schema {clean(str(schema)[:20])}; this version reads schema {SCHEMA}")
+        document = {**UPGRADES[schema](document), "schema": schema + 1}
+    return document
+
+
 def read_result(path: Path) -> Result:
     """Read one `result.json`.
 
@@ -168,16 +214,18 @@ def read_result(path: Path) -> Result:
         ValueError: the file cannot be read, is torn, or is not a result of this schema; one line.
     """
     try:
-        document = json.loads(path.read_bytes())
+        if path.stat().st_size > LARGEST_BYTES:
+            raise ValueError(f"is larger than {LARGEST_BYTES:,} bytes, which no result is")
+        content = path.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from error
+    try:
+        document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ValueError("is not whole JSON") from error
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if type(schema) is not int:
+    if not isinstance(document, dict):
         raise ValueError("is not a stored result (it has no schema number)")
-    if schema != SCHEMA:
-        raise ValueError(f"has schema {clean(str(schema)[:20])}; this version reads schema {SCHEMA}")
+    document = upgrade(document)
     try:
         return Result.model_validate({**document, "path": path})
     except ValidationError as error:
