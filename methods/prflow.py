@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext
-from methods.mcflow import COLOUR_QUICK, MCFlow
+from methods.mcflow import MCFlow
 from methods.training import StopWhenFlat
 
 BALANCE_MEMORY = 0.99
@@ -55,8 +55,6 @@ class PRFlow(MCFlow):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **MCFlow.presets,
         "quick": {**MCFlow.presets["quick"], "prior_weight": 0.3},
-        "quick/cifar10": {**COLOUR_QUICK, "prior_weight": 1.0},
-        "quick/celeba": {**COLOUR_QUICK, "prior_weight": 1.0},
     }
     for_dataset: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "cifar10": {"hidden": 1024, "imputer_width": 1024},
