@@ -71,11 +71,14 @@ class PosedProblem:
         incomplete: folder with `{train,test}-{pixels,observed}.npy`; all that a method's process opens.
         complete: folder with `{train,test}.npy` and, where there are classes, `test-labels.npy`.
         facts: `fingerprint`, `observed`, `train`, `test`, `official`, as results record them.
+        display_name, citation: what the data set says of itself.
     """
 
     incomplete: Path
     complete: Path
     facts: dict[str, Any]
+    display_name: str = ""
+    citation: str = ""
 
     @cached_property
     def truth(self) -> Pixels:
@@ -139,7 +142,7 @@ def pose(problem: Problem, data_dir: Path | None = None) -> PosedProblem:
         _write_incomplete(incomplete, problem, dataset, chosen)
     facts = json.loads((incomplete / "facts.json").read_text())
     facts |= {"fingerprint": dataset.fingerprint, "official": dataset.official}
-    return PosedProblem(incomplete, complete, facts)
+    return PosedProblem(incomplete, complete, facts, dataset.display_name, dataset.citation)
 
 
 def facts_of(problem: Problem, data_dir: Path | None = None) -> dict[str, Any]:

@@ -81,10 +81,14 @@ def run_cell(
         result = {
             "key": key,
             "cell": cell.record(),
+            "asked": cell.asked,
             "problem": posed.facts,
             "display": {
                 "method": cell.description.display_name,
+                "dataset": posed.display_name,
                 "baseline": cell.description.baseline,
+                "citation": cell.description.citation,
+                "dataset_citation": posed.citation,
             },
             "method": {"settings": cell.settings, "source": cell.description.source},
             "protocol": PROTOCOL,
@@ -188,18 +192,19 @@ def _score(cell: Cell, posed: PosedProblem, folder: CellFolder, machine: Machine
     """Open the truth, paste the observed pixels over the imputation, and measure."""
     recovered = paste(posed, np.load(folder.imputed, mmap_mode="r"))
     folder.write_samples(posed.truth, posed.observed, recovered)
-    return score_all(
-        Scoring(
-            truth=posed.truth,
-            imputed=recovered,
-            observed=posed.observed,
-            labels=posed.labels,
-            train_truth=posed.train_truth,
-            fingerprint=posed.facts["fingerprint"],
-            dataset=cell.problem.dataset,
-            data_dir=machine.data_dir,
-        )
+    scoring = Scoring(
+        truth=posed.truth,
+        imputed=recovered,
+        observed=posed.observed,
+        labels=posed.labels,
+        train_truth=posed.train_truth,
+        fingerprint=posed.facts["fingerprint"],
+        dataset=cell.problem.dataset,
+        data_dir=machine.data_dir,
     )
+    scores = score_all(scoring)
+    folder.write_per_image(scoring.per_image)
+    return scores
 
 
 def paste(posed: PosedProblem, imputed: NDArray[np.float32]) -> NDArray[np.float32]:

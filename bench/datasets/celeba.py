@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ SHAPE = (3, SIZE, SIZE)
 RECIPE = "centre 108/178 of the width, bilinear antialiased to 32x32"
 TRAIN = 100_000
 OFFICIAL = 202_599
+CITATION = """@inproceedings{liu2015faceattributes,
+  title = {Deep Learning Face Attributes in the Wild},
+  author = {Liu, Ziwei and Luo, Ping and Wang, Xiaogang and Tang, Xiaoou},
+  booktitle = {Proceedings of the IEEE International Conference on Computer Vision (ICCV)},
+  year = {2015}
+}"""
 REMEDY = f"run `bench prepare`, or put {ARCHIVE} or a folder img_align_celeba/ of its images in --data-dir"
 
 
@@ -47,9 +54,11 @@ def load(data_dir: Path | None = None) -> Dataset:
     if source is None:
         raise BenchError(f"CelebA is not found; {REMEDY}")
     if source.name == ARCHIVE:
-        return cached_dataset("celeba", RECIPE, [source], partial(_from_archive, source), official=True)
-    files = list_images(source)
-    return cached_dataset("celeba", RECIPE, files, partial(_from_folder, source, files))
+        found = cached_dataset("celeba", RECIPE, [source], partial(_from_archive, source), official=True)
+    else:
+        files = list_images(source)
+        found = cached_dataset("celeba", RECIPE, files, partial(_from_folder, source, files))
+    return replace(found, display_name="CelebA", citation=CITATION)
 
 
 def locate(data_dir: Path | None = None) -> Path | None:

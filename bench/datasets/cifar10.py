@@ -10,6 +10,7 @@ import hashlib
 import pickle
 import tarfile
 import zlib
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,12 @@ ARCHIVE = "cifar-10-python.tar.gz"
 BATCHES = "cifar-10-batches-py"
 BATCH_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 SHAPE = (3, 32, 32)
+CITATION = """@techreport{krizhevsky2009learning,
+  title = {Learning multiple layers of features from tiny images},
+  author = {Krizhevsky, Alex},
+  institution = {University of Toronto},
+  year = {2009}
+}"""
 REMEDY = f"run `bench prepare`, or put {ARCHIVE} or cifar10/{{train,test}}/<class>/ in --data-dir"
 
 
@@ -52,6 +59,10 @@ def load(data_dir: Path | None = None) -> Dataset:
     source = locate(data_dir)
     if source is None:
         raise BenchError(f"CIFAR-10 is not found; {REMEDY}")
+    return replace(_read_from(source), display_name="CIFAR-10", citation=CITATION)
+
+
+def _read_from(source: Path) -> Dataset:
     if source.name == ARCHIVE:
         return cached_dataset(
             "cifar10", "python batches", [source], partial(_from_archive, source), official=True

@@ -24,6 +24,8 @@ class Dataset:
         train, test: uint8 (N, C, H, W), C 1 or 3; may be a read-only memory map.
         train_labels, test_labels: int64 (N,), or None.
         official: the pixels come from the official files, whose checksums were verified.
+        display_name: how tables and figures spell it; "" for `name`.
+        citation: BibTeX of its source, or "".
 
     Raises:
         BenchError: the arrays are not as above.
@@ -35,6 +37,8 @@ class Dataset:
     train_labels: Labels | None = None
     test_labels: Labels | None = None
     official: bool = False
+    display_name: str = ""
+    citation: str = ""
 
     def __post_init__(self) -> None:
         for part, pixels, labels in (

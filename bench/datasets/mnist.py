@@ -25,6 +25,15 @@ FILES = {
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
+CITATION = """@article{lecun1998gradient,
+  title = {Gradient-based learning applied to document recognition},
+  author = {LeCun, Yann and Bottou, L{\\'e}on and Bengio, Yoshua and Haffner, Patrick},
+  journal = {Proceedings of the IEEE},
+  volume = {86},
+  number = {11},
+  pages = {2278--2324},
+  year = {1998}
+}"""
 SUBFOLDERS = ("", "mnist", "MNIST/raw")
 PACKAGED = Path(__file__).parent / "files"
 
@@ -48,6 +57,8 @@ def load(data_dir: Path | None = None) -> Dataset:
         train_labels=arrays[1].astype(np.int64),
         test_labels=arrays[3].astype(np.int64),
         official=True,
+        display_name="MNIST",
+        citation=CITATION,
     )
 
 

@@ -64,7 +64,10 @@ def score_all(scoring: Scoring) -> dict[str, dict[str, Any]]:
             scores[name] = {"value": None, "reason": str(error)}
     shared = _read_only(scoring)
     for name, entry in plugins.items():
-        scores[name] = _score_by_plugin(entry, shared)
+        own = replace(shared, per_image={})
+        scores[name] = _score_by_plugin(entry, own)
+        if scores[name]["value"] is not None and name in own.per_image:
+            scoring.per_image[name] = own.per_image[name]
     return scores
 
 
@@ -82,12 +85,26 @@ def _read_only(scoring: Scoring) -> Scoring:
 def _score_by_plugin(entry: EntryPoint, scoring: Scoring) -> dict[str, Any]:
     try:
         metric: Metric = entry.load()
-        return _checked(metric(scoring))
+        scores = _checked(metric(scoring))
+        _check_per_image(scoring, entry.name)
+        return scores
     except Unavailable as error:
         return {"value": None, "reason": str(error)}
     except (Exception, SystemExit) as error:
         reason = " ".join(f"{entry.value} fails with {type(error).__name__}: {error}".split())
         return {"value": None, "reason": reason}
+
+
+def _check_per_image(scoring: Scoring, name: str) -> None:
+    """Refuse what a plugin left as its scores of single images, where that is no finite number an image.
+
+    Raises:
+        TypeError, ValueError: it is something else.
+    """
+    if name in scoring.per_image:
+        values = scoring.per_image[name] = np.asarray(scoring.per_image[name], dtype=np.float64)
+        if values.shape != (len(scoring.truth),) or not np.isfinite(values).all():
+            raise ValueError(f"its scores of single images must be {len(scoring.truth)} finite numbers")
 
 
 def _checked(scores: Any) -> dict[str, Any]:

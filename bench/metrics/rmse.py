@@ -52,8 +52,13 @@ def rmse(sums: NDArray[np.float64], missing: NDArray[np.float64]) -> float:
 
 
 def score(scoring: Scoring) -> dict[str, Any]:
-    """`value`, and `low` and `high` of its 95 % interval by bootstrap over test images."""
+    """`value`, and `low` and `high` of its 95 % interval by bootstrap over test images.
+
+    An image's own score is its squared error over the mean number of missing values, so that the scores'
+    mean is the square of the RMSE.
+    """
     sums, missing = squared_errors(scoring.truth, scoring.imputed, scoring.observed)
     value = rmse(sums, missing)
+    scoring.per_image["rmse"] = sums / missing.mean()
     low, high = interval(np.sqrt(bootstrap_ratios(sums, missing)))
     return {"value": value, "low": low, "high": high}

@@ -30,6 +30,8 @@ def scc(right_imputed: NDArray[np.bool_], right_complete: NDArray[np.bool_]) -> 
 def score(scoring: Scoring) -> dict[str, Any]:
     """`value`, `low` and `high` of its 95 % interval by bootstrap over test images, and both accuracies.
 
+    An image's own score is 1 where the judge is right about it, else 0.
+
     Raises:
         Unavailable: the data set has no labels, or no judge that knows classes.
     """
@@ -38,6 +40,7 @@ def score(scoring: Scoring) -> dict[str, Any]:
     judge = judge_for(scoring.dataset, scoring.data_dir)
     right_complete = judge.classify(judge.features_of_complete(scoring.truth)) == scoring.labels
     right_imputed = judge.predict(scoring.quantised) == scoring.labels
+    scoring.per_image["scc"] = right_imputed.astype(float)
     value = scc(right_imputed, right_complete)
     ratios = bootstrap_ratios(right_imputed.astype(float), right_complete.astype(float))
     low, high = interval(np.minimum(1, ratios))

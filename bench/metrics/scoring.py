@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -23,6 +23,8 @@ class Scoring:
         fingerprint: of the complete pixels.
         dataset: its name, which finds the judge.
         data_dir: where the data and a judge's weights are looked for.
+        per_image: where a metric that is a mean over test images, or orders methods as one does, leaves
+            each image's score, (N,) by its name, for paired tests between methods.
     """
 
     truth: NDArray[np.uint8]
@@ -33,6 +35,7 @@ class Scoring:
     fingerprint: str
     dataset: str
     data_dir: Path | None = None
+    per_image: dict[str, NDArray[np.floating]] = field(default_factory=dict)
 
     @cached_property
     def quantised(self) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench import datasets, metrics
@@ -43,6 +44,14 @@ def infinite(scoring):
 def forgetful(scoring):
     return 3
 
+def solo(scoring):
+    scoring.per_image["solo"] = scoring.truth.mean(axis=(1, 2, 3))
+    return {"value": scoring.per_image["solo"].mean()}
+
+def stray(scoring):
+    scoring.per_image["stray"] = [1, 2, 3]
+    return {"value": 2}
+
 def absent(scoring):
     raise Unavailable("needs a file; put it there")
 """
@@ -65,7 +74,7 @@ def described(path: Path) -> Description:
 
 
 def test_one_package_brings_a_method_a_data_set_and_metrics(tmp_path: Path) -> None:
-    metrics = ("absent", "forgetful", "infinite", "raises", "writes", "mae")
+    metrics = ("absent", "forgetful", "infinite", "raises", "writes", "mae", "solo", "stray")
     groups = {
         "bench.methods": {"constant": "brought:Constant"},
         "bench.datasets": {"tiny": "brought:load"},
@@ -89,6 +98,10 @@ def test_one_package_brings_a_method_a_data_set_and_metrics(tmp_path: Path) -> N
     assert reasons["infinite"].endswith("its value is inf")
     assert 'a dict with a "value"' in reasons["forgetful"]
     assert reasons["absent"] == "needs a file; put it there"
+    assert "10 finite numbers" in reasons["stray"]
+    stored = np.load(path.with_name("per-image.npz"))
+    assert list(stored["metrics"]) == ["rmse", "solo"]
+    assert stored["scores"][1].mean() == pytest.approx(scores["solo"]["value"], rel=1e-6)
 
 
 def test_a_package_without_its_module_is_shown_with_the_error(tmp_path: Path) -> None:

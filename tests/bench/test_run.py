@@ -133,6 +133,10 @@ def test_rmse_of_a_constant_by_hand(bench: Bench) -> None:
     missing = np.unpackbits(bits, count=120 * 784).reshape(truth.shape) == 0
     expected = np.sqrt(((truth - 0.5)[missing] ** 2).mean())
     assert result["metrics"]["rmse"]["value"] == pytest.approx(expected, rel=1e-6)
+    stored = np.load(bench.cell() / "per-image.npz")
+    errors = np.where(missing, (truth - 0.5) ** 2, 0).sum(axis=(1, 2, 3)) / missing.sum() * 120
+    assert stored["metrics"][0] == "rmse"
+    assert stored["scores"][0] == pytest.approx(errors, rel=1e-6)
 
 
 def test_a_done_cell_is_not_run_again_and_what_changes_it_is(bench: Bench) -> None:

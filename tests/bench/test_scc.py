@@ -58,8 +58,10 @@ def test_score_pairs_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
     truth[:80] = 255
     imputed = np.zeros(shape, np.float32)
     imputed[:60] = 1
-    found = scc.score(Scoring(truth, imputed, np.zeros(shape, bool), labels, truth, "sha256:0", "mnist"))
+    scoring = Scoring(truth, imputed, np.zeros(shape, bool), labels, truth, "sha256:0", "mnist")
+    found = scc.score(scoring)
     assert found["value"] == pytest.approx(0.75)
+    assert scoring.per_image["scc"].tolist() == [1.0] * 60 + [0.0] * 40
     assert (found["accuracy_imputed"], found["accuracy_complete"]) == (0.6, 0.8)
     # Of 80 images the judge knows, 60 stay known: 0.75 give or take 1.96 sqrt(0.75 * 0.25 / 80).
     assert found["low"] == pytest.approx(0.75 - 0.095, abs=0.02)
