@@ -1,0 +1,53 @@
+"""How long cells will take, by what stored ones took."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import PurePath
+
+from bench.plan import Cell
+from bench.results import Result
+
+
+class Estimates:
+    """Seconds of fitting and imputing, by data set and by method with its preset, sizes and settings.
+
+    A cell's folder names all of these, so cells whose folders differ in nothing but rate and seed are
+    taken to cost the same.
+
+    Args:
+        results: what was measured before.
+    """
+
+    def __init__(self, results: Iterable[Result]) -> None:
+        self._seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for result in results:
+            fit, per_image = result.cost.fit_seconds, result.cost.impute_ms_per_image
+            if result.ok and fit is not None and len(result.path.parts) > 4:
+                imputing = (per_image or 0.0) * (result.problem.test or 0) / 1000
+                self._seconds[_alike(result.path.parent)].append(fit + imputing)
+
+    def seconds(self, cell: Cell) -> float | None:
+        """The mean of the cells like it; None where there is none."""
+        measured = self._seconds.get(_alike(cell.path))
+        return statistics.fmean(measured) if measured else None
+
+
+def _alike(path: PurePath) -> tuple[str, str]:
+    """Data set and method of the folder of a cell."""
+    dataset, _, method, _ = path.parts[-4:]
+    return dataset, method
+
+
+def duration(seconds: float) -> str:
+    """ "<1 s", "45 s", "12 min", "3 h 20 min"."""
+    if seconds < 1:
+        return "<1 s"
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60:,} h {minutes % 60} min"

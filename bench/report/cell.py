@@ -1,0 +1,109 @@
+"""All that is stored of one cell, as lines for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.results import Metric, Result, clean
+
+LOG_LINES = 20
+LOG_BYTES = 64_000
+
+
+def result_lines(result: Result) -> Iterator[str]:
+    """A result in sections; nothing of it is left out but the course of the losses."""
+    yield from _section("status", _status(result))
+    yield from _section(
+        "cell", result.cell.model_dump() | {"settings": result.settings_label or "as the preset"}
+    )
+    yield from _section("problem", result.problem.model_dump())
+    if result.metrics:
+        yield from _section("metrics", {name: _metric(metric) for name, metric in result.metrics.items()})
+    if result.ok:
+        yield from _section("cost", result.cost.model_dump())
+    yield from _section("settings", result.method.settings)
+    yield from _section(
+        "code", {"method": result.method.source, "protocol": result.protocol, "key": result.key}
+    )
+    yield from _section("fit", {name: _last(value) for name, value in result.fit.items()})
+    yield from _section("asked", result.asked)
+    yield from _section("provenance", result.provenance)
+    if result.traceback:
+        yield "traceback"
+        yield from (f"  {_printable(line)}" for line in result.traceback.splitlines())
+
+
+def log_lines(folder: Path) -> list[str]:
+    """The end of the cell's log, safe to print; none where there is no log."""
+    path = folder / "log.txt"
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - LOG_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [_printable(line) for line in text.splitlines()[-LOG_LINES:]]
+
+
+def file_lines(folder: Path) -> list[str]:
+    """The files of the cell with their sizes."""
+    found = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+    return [f"{path.stat().st_size:>13,}  {clean(path.name)}" for path in found]
+
+
+def _section(title: str, facts: Mapping[str, Any]) -> Iterator[str]:
+    if not facts:
+        return
+    yield title
+    for name, value in _flat(facts):
+        yield f"  {clean(name):24} {_spelled(value)}"
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """ "machine.cpu" for what lies in a mapping in the mapping."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping) and value and prefix.count(".") < 3:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _spelled(value: Any) -> str:
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e12 else f"{value:.6g}"
+    return clean(str(value))
+
+
+def _status(result: Result) -> dict[str, Any]:
+    return {"status": result.status} | ({"error": result.error} if result.error else {})
+
+
+def _metric(metric: Metric) -> str:
+    if metric.value is None:
+        return f"none: {metric.reason}" if metric.reason else "none"
+    parts = [f"{metric.value:.6g}"]
+    if metric.low is not None and metric.high is not None:
+        parts.append(f"95 % interval {metric.low:.6g} to {metric.high:.6g}")
+    if metric.floor is not None:
+        parts.append(f"floor {metric.floor:.6g}")
+    if metric.judge:
+        parts.append(f"judged by {metric.judge} {metric.weights[:19]}".strip())
+    if metric.reason:
+        parts.append(metric.reason)
+    return "; ".join(parts)
+
+
+def _last(value: Any) -> Any:
+    """A list as its length and its last entry, such as the losses of the last epoch."""
+    return f"{len(value)} entries, the last: {value[-1]}" if isinstance(value, list) and value else value
+
+
+def _printable(line: str) -> str:
+    """A line of a log as it can be shown, its indentation kept."""
+    return " " * (len(line) - len(line.lstrip(" "))) + clean(line)
