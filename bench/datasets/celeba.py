@@ -92,21 +92,20 @@ def listing(data_dir: Path | None = None) -> Listing:
 
 
 def download(folder: Path) -> None:
-    """Fetch the official archive into a folder's `celeba/`, through torchvision and gdown (1.4 GB).
+    """Fetch the official archive into a folder's `celeba/`, or go on with it, through gdown (1.4 GB).
 
     Raises:
-        BenchError: gdown is missing, the network fails, or what came is not the published file.
+        BenchError: the network fails, or what came is not the published file.
     """
+    import gdown
+
     from bench.datasets.download import accept, partial_name, refusal
-    from classifiers.vision import load as load_module
 
     target = folder / "celeba" / ARCHIVE
+    target.parent.mkdir(parents=True, exist_ok=True)
+    identifier, md5 = published()
     try:
-        identifier, md5 = published()
-        part = partial_name(target)
-        load_module("torchvision.datasets.utils").download_file_from_google_drive(
-            identifier, str(part.parent), part.name
-        )
+        gdown.download(id=identifier, output=str(partial_name(target)), resume=True)
     except Exception as error:
         # gdown and the libraries under it raise errors of many kinds.
         raise refusal(target, HOME, str(error)) from error

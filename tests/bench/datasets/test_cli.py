@@ -95,16 +95,15 @@ def test_prepare_without_a_network_says_which_file_to_put_where(
     assert capsys.readouterr().err.rstrip().endswith(f"put it in {tmp_path / 'made'}")
 
 
-def test_prepare_gets_celeba_through_torchvision(
+def test_prepare_takes_no_web_page_for_celeba(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from classifiers.vision import load as load_module
+    import gdown
 
-    def write(identifier: str, root: str, filename: str) -> None:
-        Path(root).mkdir(parents=True, exist_ok=True)
-        (Path(root) / filename).write_bytes(b"<html>too many users</html>")
+    def write(id: str, output: str, resume: bool) -> None:
+        Path(output).write_bytes(b"<html>too many users</html>")
 
-    monkeypatch.setattr(load_module("torchvision.datasets.utils"), "download_file_from_google_drive", write)
+    monkeypatch.setattr(gdown, "download", write)
     assert call("prepare", "--dataset", "celeba", "--data-dir", str(tmp_path)) == 1
     assert "img_align_celeba.zip cannot be fetched (what came is not the published file)" in (
         capsys.readouterr().err
