@@ -209,7 +209,7 @@ def _facenet(data_dir: Path | None) -> Judge:
     except facenet.FaceNetUnavailable as error:
         raise Unavailable(
             f"{error}; set BENCH_FACENET to a file with the VGGFace2 weights, or put {FACENET_FILES[1]} "
-            f"into the data folder or {weights_folder()}"
+            f"into the data folder or where `bench doctor` says"
         ) from error
     metadata = {**describe(model), "weights": weights.fingerprint(model.network.state_dict())}
     return Judge(model, metadata, has_classes=False)

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from bench.cache import cache_dir
+
+# The folders of an absolute path, or of one from a home; not those of a URL or of a relative path.
+_FOLDERS = re.compile(r"(?<![\w.:/~-])~?/(?:[^\s/\"',:;=()<>]+/)+")
+_SOURCES = re.compile(
+    rf"(?<![\w.:/~-])(?:/(?:[^\s/\"']+/)*?site-packages/|{re.escape(str(Path(__file__).parents[1]))}/)"
+)
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "torch-fidelity")
 
@@ -29,7 +39,7 @@ def provenance(device: str, threads: int, precision: str) -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "commit": _git("rev-parse", "HEAD"),
         "clean": _git("status", "--porcelain") == "",
-        "command": " ".join(["bench", *sys.argv[1:]]),
+        "command": command(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
             "cpu": _cpu(),
@@ -40,6 +50,31 @@ def provenance(device: str, threads: int, precision: str) -> dict[str, Any]:
         "threads": threads,
         "precision": precision,
     }
+
+
+def command() -> str:
+    """The command line that this process was called with, as a shell takes it."""
+    return shlex.join(["bench", *sys.argv[1:]])
+
+
+def without_places(value: Any) -> Any:
+    """The value with the folders of this machine cut from its texts: a result is for others to read.
+
+    The cache folder becomes CACHE; of a source file stays what follows its package's folder; every other
+    folder that leads to a file becomes "...".
+
+    Args:
+        value: JSON.
+    """
+    if isinstance(value, str):
+        cache = re.escape(str(cache_dir().absolute()))
+        value = re.sub(rf"{cache}(?=/|\b)", "CACHE", value)
+        return _FOLDERS.sub(".../", _SOURCES.sub("", value))
+    if isinstance(value, dict):
+        return {name: without_places(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_places(part) for part in value]
+    return value
 
 
 def _version(package: str) -> str | None:

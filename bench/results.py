@@ -24,6 +24,12 @@ def clean(text: str) -> str:
     return " ".join("".join(char for char in text if char.isprintable()).split())
 
 
+def _clean_lines(text: str) -> str:
+    """Each line cleaned, its indentation kept."""
+    lines = ((line, clean(line)) for line in text.splitlines())
+    return "\n".join(" " * (len(line) - len(line.lstrip(" "))) + kept for line, kept in lines if kept)
+
+
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
@@ -37,6 +43,7 @@ def _as_text(value: Any) -> str:
 Line = Annotated[str, AfterValidator(clean)]
 Name = Annotated[str, AfterValidator(clean), Field(min_length=1)]
 Description = Annotated[str, BeforeValidator(_as_text), AfterValidator(clean)]
+Lines = Annotated[str, AfterValidator(_clean_lines)]
 Number = Annotated[float | None, BeforeValidator(_finite)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 
@@ -81,8 +88,10 @@ class Metric(_Part):
 
     Attributes:
         floor: FID(complete test images, complete training images); for FID only.
+        floor_reason: why there is no floor; "" where not recorded.
         accuracy_complete: the judge's accuracy on the complete test images; for SCC only.
         judge, weights: the classifier that scored and the hash of its weights; "" where not recorded.
+        title, lower_is_better: how tables head it and which end is the best; for plugins' metrics only.
     """
 
     value: Number = None
@@ -91,8 +100,11 @@ class Metric(_Part):
     floor: Number = None
     accuracy_complete: Number = None
     reason: Description = ""
+    floor_reason: Description = ""
     judge: Description = ""
     weights: Description = ""
+    title: Line = ""
+    lower_is_better: bool | None = None
 
 
 class Cost(_Part):
@@ -111,11 +123,14 @@ class Display(_Part):
     Attributes:
         method, dataset: how they are spelled; "" where not recorded.
         baseline: whether the method counts as a baseline.
+        citation, dataset_citation: BibTeX; "" where there is none, or it is not recorded.
     """
 
     method: Line = ""
     dataset: Line = ""
     baseline: bool = False
+    citation: Lines = ""
+    dataset_citation: Lines = ""
 
 
 class Method(_Part):
@@ -153,7 +168,7 @@ class Result(_Part):
     method: Method = Method()
     fit: dict[str, Any] = Field(default_factory=dict)
     problem: Problem = Problem()
-    metrics: dict[str, Metric] = Field(default_factory=dict)
+    metrics: dict[Name, Metric] = Field(default_factory=dict)
     cost: Cost = Cost()
     provenance: dict[str, Any] = Field(default_factory=dict)
     display: Display = Display()

@@ -64,7 +64,7 @@ def from_file(path: Path) -> FaceNet:
         network.load_state_dict(state)
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise FaceNetUnavailable(f"{path} holds no FaceNet weights ({reason})") from error
+        raise FaceNetUnavailable(f"{path.name} holds no FaceNet weights ({reason})") from error
     return FaceNet(network.eval())
 
 

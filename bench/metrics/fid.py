@@ -117,7 +117,8 @@ def score(scoring: Scoring) -> dict[str, Any]:
     """`value`, `floor`, and what a reader needs to compare it.
 
     The value is between imputed and complete test images, the floor between complete test and complete
-    training images: what perfect samples of the same distribution would score.
+    training images: what perfect samples of the same distribution would score. Where there are too few
+    training images for one, `floor` is None and `floor_reason` says so.
 
     Raises:
         Unavailable: the data set has no judge, or there are too few images for its features.
@@ -130,13 +131,9 @@ def score(scoring: Scoring) -> dict[str, Any]:
         )
     complete = judge.features_of_complete(scoring.truth)
     value = fid(extract(judge, scoring.quantised), complete)
-    try:
-        floor: float | None = fid(complete, judge.features_of_complete(scoring.train_truth))
-    except Unavailable:
-        floor = None
     return {
         "value": value,
-        "floor": floor,
+        **_floor(judge, complete, scoring),
         "reference": REFERENCE,
         "samples": len(scoring.truth),
         "floor_samples": len(scoring.train_truth),
@@ -145,3 +142,14 @@ def score(scoring: Scoring) -> dict[str, Any]:
         "normalisation": judge.metadata["normalisation"],
         "weights": judge.metadata["weights"],
     }
+
+
+def _floor(judge: Judge, complete: NDArray[np.float64], scoring: Scoring) -> dict[str, Any]:
+    """`floor`, or None and why there is none."""
+    if len(scoring.train_truth) <= judge.dimensions:
+        reason = (
+            f"the floor on {judge.dimensions} features of {judge.name} needs more than {judge.dimensions} "
+            f"training images, not {len(scoring.train_truth)}"
+        )
+        return {"floor": None, "floor_reason": reason}
+    return {"floor": fid(complete, judge.features_of_complete(scoring.train_truth))}

@@ -92,6 +92,8 @@ def _metric(metric: Metric) -> str:
         parts.append(f"95 % interval {metric.low:.6g} to {metric.high:.6g}")
     if metric.floor is not None:
         parts.append(f"floor {metric.floor:.6g}")
+    elif metric.floor_reason:
+        parts.append(f"no floor: {metric.floor_reason}")
     if metric.judge:
         parts.append(f"judged by {metric.judge} {metric.weights[:19]}".strip())
     if metric.reason:

@@ -167,7 +167,9 @@ class ScoreTable:
                 mean = statistics.fmean(floors)
                 entries.append(Entry(number(mean), mean))
             else:
-                reasons = dict.fromkeys(metric.reason or "not recorded" for metric in metrics)
+                reasons = dict.fromkeys(
+                    metric.reason or metric.floor_reason or "not recorded" for metric in metrics
+                )
                 entries.append(Entry(notes=tuple(reasons)) if reasons else NOT_RUN)
             entries += [EMPTY, EMPTY] if self.compare else []
         return entries

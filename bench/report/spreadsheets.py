@@ -66,7 +66,7 @@ def _long(group: Group, result: Result) -> Iterable[Mapping[str, Any]]:
         "file": str(result.path),
     }
     for name in dict.fromkeys(["rmse", "fid", "scc", *result.metrics]):
-        yield shared | {"metric": name} | result.metric(name).model_dump()
+        yield shared | {"metric": name} | result.metric(name).model_dump(include=set(NUMBER))
     for name in Cost.model_fields:
         value = getattr(result.cost, name)
         if value is not None:
