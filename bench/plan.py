@@ -76,9 +76,9 @@ class Cell:
             differs = {"preset": self.preset} | differs
         suffix = "@" + ",".join(f"{name}={value}" for name, value in differs.items()) if differs else ""
         return Path(
-            _file_name(self.dataset),
+            file_name(self.dataset),
             f"{self.problem.mechanism}-{self.problem.rate:g}",
-            _file_name(self.source.name + suffix),
+            file_name(self.source.name + suffix),
             f"seed-{self.problem.seed}",
         )
 
@@ -117,7 +117,7 @@ class Cell:
         }
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """The name with whatever could trouble a file system replaced; a long one ends in its hash."""
     safe = re.sub(r"[^A-Za-z0-9._=,+@-]", "-", name).lstrip(".") or "-"
     return safe if len(safe) <= 120 else f"{safe[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
