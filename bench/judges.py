@@ -166,6 +166,17 @@ def _judge_for(dataset: str, data_dir: Path | None) -> Judge:
     raise Unavailable(f"no judge for the data set {dataset!r}; mnist, cifar10 and celeba have one")
 
 
+def judge_at_hand(dataset: str, data_dir: Path | None = None) -> Judge | None:
+    """As `judge_for`, but nothing is trained or fetched; None where that would be needed.
+
+    Raises:
+        Unavailable, BenchError: a file of weights is damaged.
+    """
+    if dataset in TRAINED:
+        return _kept(TRAINED[dataset])
+    return _facenet(data_dir) if _facenet_file(data_dir) else None
+
+
 def weights_folder() -> Path:
     """Where judges trained on this machine are kept."""
     return cache_dir() / "judges"
@@ -173,15 +184,23 @@ def weights_folder() -> Path:
 
 def _trained(dataset: str, data_dir: Path | None) -> Judge:
     spec = TRAINED[dataset]
+    kept = _kept(spec)
+    if kept is not None:
+        return kept
+    from bench.judge_training import train_judge
+
+    train_judge(dataset, data_dir)
+    return _loaded(spec, weights_folder())
+
+
+def _kept(spec: Trained) -> Judge | None:
+    """The judge with the package's weights, else the cache folder's; None where neither has them."""
     for folder in (weights.PACKAGED, weights_folder()):
         try:
             return _loaded(spec, folder)
         except FileNotFoundError:
             continue
-    from bench.judge_training import train_judge
-
-    train_judge(dataset, data_dir)
-    return _loaded(spec, weights_folder())
+    return None
 
 
 def _loaded(spec: Trained, folder: Path) -> Judge:
