@@ -43,7 +43,8 @@ class Content(BaseModel):
         description: for people.
         methods: names; `baselines` stands for all of them.
         datasets: names, or paths from the suite's own folder.
-        rates, seeds, preset, train, test, timeout, device, precision, threads: as the options of `bench run`.
+        rates, seeds, preset, train, test: as the options of `bench run`.
+        timeout, device, precision, threads, jobs, memory: the same.
         set: settings by method.
         plugins: Python files that each define a method; paths from the suite's own folder.
     """
@@ -64,6 +65,8 @@ class Content(BaseModel):
     device: Name | None = None
     precision: Literal["auto", "float32", "bfloat16"] | None = None
     threads: Size | None = None
+    jobs: Size | None = None
+    memory: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 @dataclass(frozen=True)

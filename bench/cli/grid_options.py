@@ -34,6 +34,8 @@ RECORDED = (
     "device",
     "precision",
     "threads",
+    "jobs",
+    "memory",
 )
 """The options that a suite can hold too, and whose origin a result tells."""
 
