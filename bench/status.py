@@ -113,7 +113,7 @@ def rebuild(
 def _standing(title: str, cell: Cell | str, folder: CellFolder, data_dir: Path | None) -> Standing:
     result, fault = _read(folder.path)
     if folder.running():
-        return Standing(title, "running", result=result)
+        return Standing(title, "running", _where(folder.noted()), result)
     if result is None:
         if fault:
             return Standing(title, "missing", (fault,))
@@ -128,6 +128,15 @@ def _standing(title: str, cell: Cell | str, folder: CellFolder, data_dir: Path |
         error = f"{result.status}: {result.error}" if result.error else result.status
         return Standing(title, "failed", (error, *why), result)
     return Standing(title, "outdated" if why else "done", (*why, *unknowns), result)
+
+
+def _where(noted: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """What a running cell said of where it stands."""
+    if noted is None:
+        return ()
+    if "stage" in noted:
+        return (clean(str(noted["stage"])),)
+    return (clean(f"epoch {noted.get('epoch')} of {noted.get('epochs')}, step {noted.get('step')}"),)
 
 
 def _read(folder: Path) -> tuple[Result | None, str]:
