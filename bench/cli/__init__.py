@@ -14,12 +14,18 @@ from bench.errors import BenchError
 
 COMMANDS = {
     "run": "Run methods on incomplete images and record how well they fill them in.",
+    "plan": "List the cells that a run would run, and how long they may take.",
+    "status": "Say what is done, running, failed and missing, and why.",
+    "show": "Show all that is stored of one cell.",
+    "reproduce": "Run a stored cell again from its own record and compare the numbers.",
+    "merge": "Bring the results of several machines together.",
     "table": "Print Tables 1-3 from stored results; write them as CSV and LaTeX.",
     "methods": "List the methods that can be run, with their settings.",
     "new": "Write a method to start from, and its test.",
     "check": "Check that a method keeps the contract.",
     "datasets": "List the data sets that can be read.",
     "prepare": "Fetch data and judges ahead of time.",
+    "doctor": "Say what this machine has and lacks, and what to do about it.",
     "train-judge": "Train the classifier that judges a data set.",
 }
 
@@ -68,12 +74,19 @@ def main(arguments: list[str] | None = None) -> None:
     except BenchError as error:
         if "--debug" in arguments:
             raise
-        click.echo(f"error: {error}", err=True)
+        _say(str(error))
         sys.exit(2)
     except click.ClickException as error:
-        click.echo(f"error: {error.format_message()}", err=True)
+        _say(error.format_message())
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(130)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say(message: str) -> None:
+    """An error on one line. It may name a file or a plugin, so whatever a terminal would obey is cut."""
+    from bench.results import clean
+
+    click.echo(f"error: {clean(message)}", err=True)
