@@ -131,13 +131,15 @@ def _refuse_shared_folders(cells: Iterable[Cell]) -> None:
     for cell in cells:
         other = owners.setdefault(cell.path, cell)
         if other is not cell:
-            mine, theirs = cell.problem, other.problem
-            fault = (
-                f"data sets {theirs.dataset!r} and {mine.dataset!r}"
-                if mine.dataset != theirs.dataset
-                else f"rates {theirs.rate!r} and {mine.rate!r}"
+            pairs = (
+                ("data sets", other.problem.dataset, cell.problem.dataset),
+                ("rates", other.problem.rate, cell.problem.rate),
+                ("methods", other.source.name, cell.source.name),
             )
-            raise BenchError(f"{fault} would share the folder {cell.path}; rename or leave out one")
+            what, first, second = next(pair for pair in pairs if pair[1] != pair[2])
+            raise BenchError(
+                f"{what} {first!r} and {second!r} would share the folder {cell.path}; leave out or rename one"
+            )
 
 
 def expand(methods: Iterable[str], known: Mapping[str, Source]) -> list[str]:

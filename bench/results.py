@@ -24,10 +24,14 @@ def clean(text: str) -> str:
     return " ".join("".join(char for char in text if char.isprintable()).split())
 
 
+def printable(line: str) -> str:
+    """As `clean`, the indentation kept."""
+    return " " * (len(line) - len(line.lstrip(" "))) + clean(line)
+
+
 def _clean_lines(text: str) -> str:
     """Each line cleaned, its indentation kept."""
-    lines = ((line, clean(line)) for line in text.splitlines())
-    return "\n".join(" " * (len(line) - len(line.lstrip(" "))) + kept for line, kept in lines if kept)
+    return "\n".join(kept for line in text.splitlines() if (kept := printable(line)).strip())
 
 
 def _finite(value: Any) -> Any:
@@ -181,6 +185,17 @@ class Result(_Part):
         return self.status == "ok"
 
     @property
+    def history(self) -> dict[str, list[float]]:
+        """The losses of the fit by name, a number an epoch; empty where the method told none."""
+        found: dict[str, list[float]] = {}
+        epochs = self.fit.get("history")
+        for losses in epochs if isinstance(epochs, list) else ():
+            for name, loss in losses.items() if isinstance(losses, dict) else ():
+                if isinstance(loss, int | float) and math.isfinite(loss):
+                    found.setdefault(clean(name), []).append(float(loss))
+        return found
+
+    @property
     def settings_label(self) -> str:
         """The settings as "name=value, name=value", in the names' order; "" where there are none."""
         return clean(
@@ -240,7 +255,10 @@ def read_result(path: Path) -> Result:
         raise ValueError("is not whole JSON") from error
     if not isinstance(document, dict):
         raise ValueError("is not a stored result (it has no schema number)")
-    document = upgrade(document)
+    try:
+        document = upgrade(document)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("is not a stored result (an old one lacks a part)") from error
     try:
         return Result.model_validate({**document, "path": path})
     except ValidationError as error:

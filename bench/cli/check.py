@@ -10,6 +10,7 @@ from bench.cli.options import plugin_option
 from bench.errors import BenchError
 from bench.names import unknown
 from bench.plugins import find_methods
+from bench.results import printable
 
 
 @click.command("check")
@@ -29,6 +30,6 @@ def command(method: str, plugins: tuple[Path, ...]) -> int:
         raise BenchError(f"{unknown('method', name, known)}; or give the path of a Python file")
     failed = False
     for outcome in check(known[name]):
-        click.echo(str(outcome))
+        click.echo(printable(str(outcome)))
         failed |= outcome.status == "fail"
     return 1 if failed else 0

@@ -11,6 +11,7 @@ from bench.datasets import BUILT_IN, registered
 from bench.datasets.locations import Listing, data_folder
 from bench.datasets.mnist import PACKAGED
 from bench.errors import BenchError
+from bench.results import printable
 
 
 @click.command("datasets")
@@ -22,14 +23,14 @@ def command(data_dir: Path | None) -> None:
         try:
             listing: Listing = importlib.import_module(f"bench.datasets.{name}").listing(data_dir)
         except BenchError as error:
-            click.echo(f"{name}\n  damaged   {error}")
+            click.echo(f"{name}\n  damaged   {printable(str(error))}")
             continue
         click.echo(f"{name}: {listing.train:,} train, {listing.test:,} test, {listing.shape}")
         click.echo(f"  found     {_found(listing)}")
         click.echo(f"  source    {listing.source}")
         click.echo(f"  license   {listing.license}")
     for name, entry in registered().items():
-        click.echo(f"{name}: from the plugin {entry.value}")
+        click.echo(printable(f"{name}: from the plugin {entry.value}"))
     click.echo("your own: --dataset PATH, an .npz file (arrays train and test) or a folder of images")
 
 

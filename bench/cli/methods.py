@@ -13,6 +13,7 @@ from bench.cli.options import plugin_option
 from bench.errors import BenchError
 from bench.names import unknown
 from bench.plugins import Description, Source, describe_all, find_methods
+from bench.results import printable
 
 
 @click.command("methods")
@@ -32,9 +33,10 @@ def command(names: tuple[str, ...], plugins: tuple[Path, ...]) -> int:
     answers = describe_all(known[name] for name in shown)
     for name in shown:
         answer = answers[name]
-        click.echo("\n".join(lines(known[name], answer)))
+        click.echo("\n".join(printable(line) for line in lines(known[name], answer)))
         if names and isinstance(answer, Description) and answer.details:
-            click.echo(f"\n{indent(answer.details, '  ')}\n")
+            details = "\n".join(printable(line) for line in answer.details.splitlines())
+            click.echo(f"\n{indent(details, '  ')}\n")
     return 1 if names and any(hindrance(answers[name]) for name in names) else 0
 
 

@@ -34,6 +34,8 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 ARCHIVE = "cifar-10-python.tar.gz"
 BATCHES = "cifar-10-batches-py"
 BATCH_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+LARGEST_BYTES = 50_000_000
+"""More than any batch; of what claims to be larger, no more than this is read."""
 SHAPE = (3, 32, 32)
 CITATION = """@techreport{krizhevsky2009learning,
   title = {Learning multiple layers of features from tiny images},
@@ -135,7 +137,7 @@ def _from_archive(archive: Path, target: Path) -> None:
                 folder, _, name = member.name.rpartition("/")
                 stream = members.extractfile(member) if folder == BATCHES and name in BATCH_FILES else None
                 if stream is not None:
-                    contents[name] = stream.read()
+                    contents[name] = stream.read(LARGEST_BYTES)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise BenchError(f"{archive} is truncated or not a tar archive; {REMEDY}") from error
     for name in BATCH_FILES:

@@ -34,6 +34,8 @@ CITATION = """@article{lecun1998gradient,
   pages = {2278--2324},
   year = {1998}
 }"""
+LARGEST_BYTES = 50_000_000
+"""More than the largest file unpacked; of what packs more, no more than this is unpacked."""
 SUBFOLDERS = ("", "mnist", "MNIST/raw")
 PACKAGED = Path(__file__).parent / "files"
 
@@ -96,7 +98,8 @@ def read(folder: Path, name: str) -> NDArray[np.uint8]:
     if path is None:
         raise BenchError(f"{folder / name}.gz is missing; {_remedy(folder)}")
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(LARGEST_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         raise BenchError(f"{path} cannot be read ({error}); {_remedy(folder)}") from error
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != FILES[name]:

@@ -73,6 +73,8 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
         with loaded as archive:
             wanted = ("train", "test", "train_labels", "test_labels")
             return {name: archive[name] for name in archive.files if name in wanted}
+    except MemoryError as error:
+        raise BenchError(f"{path} claims to hold more than fits in memory; save fewer images") from error
     except ValueError as error:
         raise BenchError(
             f"{path} holds Python objects or is no .npz file; save plain arrays with np.savez"

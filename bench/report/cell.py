@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.results import Metric, Result, clean
+from bench.results import Metric, Result, clean, printable
 
 LOG_LINES = 20
 LOG_BYTES = 64_000
@@ -32,7 +32,7 @@ def result_lines(result: Result) -> Iterator[str]:
     yield from _section("provenance", result.provenance)
     if result.traceback:
         yield "traceback"
-        yield from (f"  {_printable(line)}" for line in result.traceback.splitlines())
+        yield from (f"  {printable(line)}" for line in result.traceback.splitlines())
 
 
 def log_lines(folder: Path) -> list[str]:
@@ -44,7 +44,7 @@ def log_lines(folder: Path) -> list[str]:
             text = file.read().decode(errors="replace")
     except OSError:
         return []
-    return [_printable(line) for line in text.splitlines()[-LOG_LINES:]]
+    return [printable(line) for line in text.splitlines()[-LOG_LINES:]]
 
 
 def file_lines(folder: Path) -> list[str]:
@@ -104,8 +104,3 @@ def _metric(metric: Metric) -> str:
 def _last(value: Any) -> Any:
     """A list as its length and its last entry, such as the losses of the last epoch."""
     return f"{len(value)} entries, the last: {value[-1]}" if isinstance(value, list) and value else value
-
-
-def _printable(line: str) -> str:
-    """A line of a log as it can be shown, its indentation kept."""
-    return " " * (len(line) - len(line.lstrip(" "))) + clean(line)
