@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,16 @@ class DiskCheckpoints:
 
     A state is two files: NAME.safetensors, then NAME.json with the tensors' hash. The JSON is written
     last, so a state without it, or with tensors that do not match it, counts as not there.
+
+    Attributes:
+        seconds_before: how long the fit had run, in all the processes before this one, when it wrote
+            what was read here.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.seconds_before = 0.0
+        self._begun = time.monotonic()
 
     def save(self, state: Mapping[str, Any]) -> None:
         numbers = self._numbers()
@@ -57,18 +64,21 @@ class DiskCheckpoints:
         plain = _take_out(state, "", tensors)
         data = safetensors.torch.save(tensors)
         write_atomically(self.folder / f"{name}.safetensors", lambda file: file.write(data))
-        write_json(self.folder / f"{name}.json", {"sha256": hashlib.sha256(data).hexdigest(), "state": plain})
+        seconds = self.seconds_before + time.monotonic() - self._begun
+        record = {"sha256": hashlib.sha256(data).hexdigest(), "seconds": seconds, "state": plain}
+        write_json(self.folder / f"{name}.json", record)
 
     def _read(self, name: str) -> dict[str, Any]:
         """Raises KeyError where the state is absent, torn or altered."""
         try:
             record = json.loads((self.folder / f"{name}.json").read_text())
             data = (self.folder / f"{name}.safetensors").read_bytes()
-            digest, plain = record["sha256"], record["state"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            digest, seconds, plain = record["sha256"], float(record.get("seconds", 0)), record["state"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise KeyError(name) from error
         if hashlib.sha256(data).hexdigest() != digest:
             raise KeyError(name)
+        self.seconds_before = max(self.seconds_before, seconds)
         state: dict[str, Any] = _put_back(plain, safetensors.torch.load(data))
         return state
 

@@ -11,6 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bench.results import clean
+
 PLAIN_SECONDS = 15.0
 
 
@@ -36,27 +38,36 @@ class Display:
         )
 
     @contextmanager
-    def cell(self, number: int, title: str) -> Iterator[CellDisplay]:
-        """Show one cell, the `number`-th of all, until the block ends."""
+    def cell(self, number: int, title: str, again: bool = False) -> Iterator[CellDisplay]:
+        """Show one cell, the `number`-th of all, until the block ends; several may be shown at a time.
+
+        Args:
+            again: it was shown before, and no line need tell of it.
+        """
         heading = f"[{number}/{self.cells}] {title}"
         if not self.console.is_terminal:
-            self.console.print(f"{heading}: started")
+            if not again:
+                self.console.print(f"{heading}: started")
             yield CellDisplay(self, heading, None)
             return
-        with self._bar:
-            task = self._bar.add_task(heading, total=None, where="posing the problem")
-            try:
-                yield CellDisplay(self, heading, task)
-            finally:
-                self._bar.remove_task(task)
+        if not self._bar.tasks:
+            self._bar.start()
+        task = self._bar.add_task(heading, total=None, where="posing the problem")
+        try:
+            yield CellDisplay(self, heading, task)
+        finally:
+            self._bar.remove_task(task)
+            if not self._bar.tasks:
+                self._bar.stop()
 
     def line(self, text: str) -> None:
         """One line that stays."""
-        self.console.print(text)
+        # It may hold what a plugin says of its failure.
+        self.console.print(clean(text))
 
 
 class CellDisplay:
-    """Takes in a fit's progress and shows it, now and then."""
+    """Takes in what a cell tells and shows it, now and then."""
 
     def __init__(self, display: Display, heading: str, task: Any) -> None:
         self.display = display
@@ -65,13 +76,19 @@ class CellDisplay:
         self._first: tuple[float, int] | None = None
         self._shown = time.monotonic()
 
-    def __call__(self, progress: Mapping[str, Any]) -> None:
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        if "progress" in event:
+            self._show(event["progress"])
+        elif "stage" in event and self.task is not None:
+            self.display._bar.update(self.task, completed=0, total=None, where=event["stage"])
+
+    def _show(self, progress: Mapping[str, Any]) -> None:
         now = time.monotonic()
         if self._first is None:
             self._first = now, progress["step"]
         since, start = self._first
         speed = (progress["step"] - start) / (now - since) if now > since else 0.0
-        losses = ", ".join(f"{name} {value:.4g}" for name, value in progress["losses"].items())
+        losses = ", ".join(f"{clean(name)} {value:.4g}" for name, value in progress["losses"].items())
         where = f"epoch {progress['epoch']}/{progress['epochs']}, {losses}, {speed:.1f} steps/s"
         if self.task is not None:
             bar = self.display._bar

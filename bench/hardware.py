@@ -11,24 +11,62 @@ from bench.errors import BenchError
 from bench.worker import Machine
 
 
-def machine_for(
-    device: str, precision: str, threads: int | None, data_dir: Path | None, timeout: float | None
-) -> Machine:
-    """Settle what the command line left to the machine.
+def settle_device(device: str) -> str:
+    """The device that "auto" stands for here, or the one given. No GPU is occupied by asking.
 
     Raises:
         BenchError: there is no such device here.
     """
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(1, device=device)
+        wanted = torch.device(device)
+        if wanted.type != "cuda":
+            torch.empty(1, device=wanted)
+        elif not torch.cuda.is_available():
+            raise RuntimeError("torch finds no GPU that it can use")
+        elif wanted.index is not None and wanted.index >= torch.cuda.device_count():
+            raise RuntimeError(f"there are {torch.cuda.device_count()} GPUs, counted from 0")
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise BenchError(f"device {device!r} cannot be used here ({reason}); try --device cpu") from None
+    return device
+
+
+def machine_for(
+    device: str,
+    precision: str,
+    threads: int | None,
+    data_dir: Path | None,
+    timeout: float | None,
+    memory: float | None = None,
+    jobs: int = 1,
+) -> Machine:
+    """Settle what the command line left to the machine; several jobs at a time share its cores.
+
+    Raises:
+        BenchError: there is no such device here.
+    """
+    device = settle_device(device)
     if precision == "auto":
         precision = "bfloat16" if has_fast_bfloat16(device) else "float32"
-    return Machine(device, threads or len(os.sched_getaffinity(0)), precision, data_dir, timeout)
+    return Machine(device, threads or max(1, cores() // jobs), precision, data_dir, timeout, memory)
+
+
+def gpus_of(device: str) -> list[str]:
+    """The GPUs that a device stands for, as CUDA_VISIBLE_DEVICES names them; none for the CPU."""
+    wanted = torch.device(device)
+    if wanted.type != "cuda":
+        return []
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    seen = [name.strip() for name in named.split(",") if name.strip()]
+    seen = seen or [str(number) for number in range(torch.cuda.device_count())]
+    return seen if wanted.index is None else [seen[wanted.index]]
+
+
+def cores() -> int:
+    """How many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def has_fast_bfloat16(device: str) -> bool:

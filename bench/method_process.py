@@ -1,4 +1,4 @@
-"""`python -m bench.method_process JOB.json`: the process in which a method fits and imputes.
+"""`python -m bench.method_process`: the process in which a method fits and imputes.
 
 It opens incomplete arrays only. The job names no complete image and no label, and test images are
 opened when `fit` is over.
@@ -6,13 +6,13 @@ opened when `fit` is over.
 
 from __future__ import annotations
 
-import json
+import faulthandler
+import math
 import os
 import resource
 import signal
 import sys
 import time
-import traceback
 import warnings
 from pathlib import Path
 from types import FrameType
@@ -23,23 +23,44 @@ import torch
 
 from bench.checkpoints import DiskCheckpoints
 from bench.describe import load_method
-from bench.files import write_json
+from bench.failures import failure
+from bench.files import CannotWrite, write_atomically
 from bench.images import MaskedImages, describe
 from bench.imputer import FitContext, Imputer, Interrupted, Progress
 from bench.problem import open_incomplete
+from bench.processes import STOP_SECONDS, Parent, keep_from_children
+
+DEAF_SECONDS = 2.0
+"""How long after a stop a method may go on that never asks whether to stop."""
 
 
 class StopRequest:
-    """Remembers that the fit is to stop until the training loop asks."""
+    """Remembers that the fit is to stop until the training loop asks; ends one that does not.
+
+    Attributes:
+        asked: whether it is to stop.
+        listening: whether the method asks now and then.
+    """
 
     def __init__(self) -> None:
         self.asked = False
-        signal.signal(signal.SIGTERM, self._note)
+        self.listening = False
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """The same by a signal."""
         self.asked = True
 
+    def end(self) -> None:
+        """Stop, within the time that a checkpoint takes, or at once where there will be none."""
+        self.asked = True
+        until = time.monotonic() + STOP_SECONDS
+        time.sleep(DEAF_SECONDS)
+        while self.listening and time.monotonic() < until:
+            time.sleep(0.1)
+        os.killpg(0, signal.SIGKILL)
+
     def __call__(self) -> bool:
+        self.listening = True
         return self.asked
 
 
@@ -52,55 +73,74 @@ def open_split(folder: Path, split: str) -> MaskedImages:
         return MaskedImages(torch.from_numpy(pixels), torch.from_numpy(observed))
 
 
-def new_context(job: dict[str, Any], stop: StopRequest) -> FitContext:
-    """The FitContext that the job describes; progress goes to its pipe as lines of JSON."""
+def new_context(
+    job: dict[str, Any], checkpoints: DiskCheckpoints, parent: Parent, stop: StopRequest
+) -> FitContext:
+    """The FitContext that the job describes; progress goes to the parent."""
 
     def report(progress: Progress) -> None:
-        line = json.dumps(vars(progress) | {"losses": dict(progress.losses)}) + "\n"
-        try:
-            os.write(job["progress"], line.encode())
-        except BrokenPipeError:
-            # Nobody reads any more: the parent is stopping, or gone. The fit writes its checkpoint and ends.
-            stop.asked = True
+        where = {name: int(getattr(progress, name)) for name in ("epoch", "epochs", "step", "steps")}
+        losses = {str(name): float(loss) for name, loss in progress.losses.items()}
+        # Nobody hears any more: the parent is stopping, or gone. The fit writes its checkpoint and ends.
+        stop.asked |= not parent.tell({"progress": where | {"losses": losses}})
 
-    timeout = job.get("timeout")
+    timeout = job["timeout"]
     return FitContext(
         device=torch.device(job["device"]),
         seed=job["seed"],
         precision=job["precision"],
-        checkpoints=DiskCheckpoints(Path(job["checkpoints"])),
+        checkpoints=checkpoints,
         deadline=None if timeout is None else time.monotonic() + timeout,
         report=report,
         stop_requested=stop,
     )
 
 
-def fit_and_impute(job: dict[str, Any], stop: StopRequest) -> dict[str, Any]:
+def fit_and_impute(job: dict[str, Any], parent: Parent, stop: StopRequest) -> dict[str, Any]:
     """Run the method; the imputation goes to `job["output"]`, what it cost is returned."""
     torch.set_num_threads(job["threads"])
     torch.manual_seed(job["seed"])
     method: Imputer = load_method(job["reference"])(**job["settings"])
-    context = new_context(job, stop)
+    checkpoints = DiskCheckpoints(Path(job["checkpoints"]))
+    context = new_context(job, checkpoints, parent, stop)
     folder = Path(job["incomplete"])
     started = time.monotonic()
     method.fit(open_split(folder, "train"), context)
     fitted = time.monotonic()
+    stop.listening = False
     test = open_split(folder, "test")
     imputed = method.impute(test)
     seconds = time.monotonic() - fitted
     check_output(imputed, test)
-    np.save(job["output"], imputed.cpu().numpy())
-    facts = context.facts
+    found = imputed.detach().cpu().numpy()
+    write_atomically(Path(job["output"]), lambda file: np.save(file, found))
+    facts = plain(context.facts)
     return {
         "cost": {
-            "fit_seconds": fitted - started,
-            "steps": facts.get("steps", 0),
+            "fit_seconds": checkpoints.seconds_before + fitted - started,
+            "steps": count(facts.get("steps")),
             "impute_ms_per_image": 1000 * seconds / len(test),
             "peak_memory_mb": peak_memory_mb(context.device),
-            "parameters": facts.get("parameters", 0),
+            "parameters": count(facts.get("parameters")),
         },
         "fit": {name: fact for name, fact in facts.items() if name not in ("steps", "parameters")},
     }
+
+
+def plain(value: Any) -> Any:
+    """What a method tells of itself as JSON can hold it; a fit is not lost for a fact that it cannot."""
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)[:200]
+
+
+def count(value: Any) -> int:
+    """A number of steps or parameters; 0 where it is none."""
+    return value if isinstance(value, int) and 0 <= value < 10**15 else 0
 
 
 def check_output(imputed: Any, images: MaskedImages) -> None:
@@ -127,21 +167,53 @@ def peak_memory_mb(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def main() -> None:
-    job = json.loads(Path(sys.argv[1]).read_text())
-    # A terminal's Ctrl-C reaches the whole group; the parent turns it into a SIGTERM.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def limit_memory(gigabytes: float) -> None:
+    """Refuse this process more than so much private memory beyond what it holds now (Linux).
+
+    What the whole tree of processes holds is measured from outside, now and then; this stops the one
+    allocation that would be too large before anybody can measure it.
+    """
     try:
-        outcome = {"status": "ok", **fit_and_impute(job, StopRequest())}
+        lines = Path("/proc/self/status").read_text().splitlines()
+        now = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
+        most = now + int(gigabytes * 1e9)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    except (OSError, ValueError, StopIteration):
+        return
+
+
+def outcome_of(job: dict[str, Any], parent: Parent, stop: StopRequest) -> dict[str, Any]:
+    """Run the method; what became of it, with `status`."""
+    try:
+        return {"status": "ok", **fit_and_impute(job, parent, stop)}
     except Interrupted as reason:
-        outcome = {"status": "interrupted", "error": str(reason)}
+        return {"status": "interrupted", "error": str(reason)}
+    except CannotWrite as error:
+        return {"status": "cannot-write", "error": str(error)}
     except BaseException as error:
-        status = "out-of-memory" if isinstance(error, MemoryError | torch.OutOfMemoryError) else "failed"
-        message = f"{type(error).__name__}: {error}".splitlines()[0]
-        outcome = {"status": status, "error": message, "traceback": traceback.format_exc()}
-        traceback.print_exc()
-    write_json(Path(job["outcome"]), outcome)
-    sys.exit(0 if outcome["status"] == "ok" else 1)
+        found = failure(error)
+        print(found["traceback"], file=sys.stderr)
+        return found
+
+
+def main() -> None:
+    parent = Parent()
+    job = parent.job
+    keep_from_children(job["lock"])
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1)
+    stop = StopRequest()
+    signal.signal(signal.SIGTERM, stop.note)
+    parent.on_stop(stop.end)
+    # Larger reservations of address space than of memory are how a GPU's driver works.
+    if job["memory"] is not None and job["device"] == "cpu":
+        limit_memory(job["memory"])
+    outcome = outcome_of(job, parent, stop)
+    parent.tell({"outcome": outcome})
+    # Threads and children that the method left behind would keep an ordinary exit waiting.
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0 if outcome["status"] == "ok" else 1)
 
 
 if __name__ == "__main__":

@@ -1,46 +1,169 @@
-"""Cells one after the other on this machine, each shown while it runs."""
+"""A run: cells given to an executor, shown while they run, stopped and gone on with."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from bench.display import Display
+from bench.display import CellDisplay, Display
+from bench.errors import BenchError
+from bench.executors import Executor
 from bench.plan import Cell
 from bench.problem import choose
-from bench.worker import Machine, run_cell
+from bench.processes import Event
+from bench.worker import Job, Machine, new_job
+
+HELD_SECONDS = 2.0
+"""How long until a cell that another run holds is asked for again."""
 
 
-def run_cells(cells: Sequence[Cell], root: Path, machine: Machine, rerun: bool) -> int:
-    """Run cells in order; a cell that fails is recorded and the others go on.
+def run_cells(
+    cells: Sequence[Cell], root: Path, machine: Machine, rerun: str | None, executor: Executor
+) -> int:
+    """Run cells, as many at a time as the executor takes; one that fails is recorded and the others go on.
+
+    A first Ctrl-C or SIGTERM lets the running cells write their checkpoints; a second ends them at once.
+
+    Args:
+        rerun: None, "failed" or "all", as `bench.worker.new_job`.
 
     Returns:
         0 where every cell has a result, else 1.
 
     Raises:
-        BenchError: a data set cannot be read or is too small; nothing has been run then.
+        BenchError: a data set cannot be read or is too small, and nothing has been run; or the results
+            cannot be written, and what ran has been stopped.
+        KeyboardInterrupt: it was stopped.
     """
     # A data set that is not there is refused now rather than hours later.
     for problem in {(cell.problem.dataset, cell.problem.train): cell.problem for cell in cells}.values():
         choose(problem, machine.data_dir)
-    # A scheduler ends a run as Ctrl-C does: the running fit writes its checkpoint first.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    display = Display(len(cells))
-    missing = 0
-    for number, cell in enumerate(cells, 1):
-        with display.cell(number, cell.title) as shown:
-            result, kept = run_cell(cell, root, machine, shown, rerun)
-        display.line(f"[{number}/{len(cells)}] {cell.title}: {summary(result, kept)}")
-        missing += result["status"] != "ok"
-    return 1 if missing else 0
+    jobs = [(cell, new_job(cell, root, machine, rerun)) for cell in cells]
+    with executor, signals() as came:
+        run = _Run(jobs, executor, Display(len(cells)))
+        while run.running or (run.waiting and not run.halted):
+            run.obey(came)
+            run.start_what_can()
+            run.hear()
+    if run.fault is not None:
+        raise run.fault
+    if came:
+        raise KeyboardInterrupt
+    return 1 if run.missing else 0
+
+
+@contextmanager
+def signals() -> Iterator[list[int]]:
+    """Within it, signals that end a run are only noted, in the list that it yields."""
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Run:
+    """Where each cell of a run stands.
+
+    Attributes:
+        waiting: the cells' numbers, from 1, and when each may be started.
+        running: what shows each running cell.
+        missing: how many cells ended without a number.
+        fault: what the user must put right before any other cell is run.
+    """
+
+    def __init__(self, cells: Sequence[tuple[Cell, Job]], executor: Executor, display: Display) -> None:
+        self._cells = cells
+        self._executor = executor
+        self._display = display
+        self._held: set[int] = set()
+        self.waiting = deque((number, 0.0) for number in range(1, len(cells) + 1))
+        self.running: dict[int, tuple[ExitStack, CellDisplay]] = {}
+        self.missing = 0
+        self.fault: BenchError | None = None
+        self._stopped = 0
+
+    @property
+    def halted(self) -> bool:
+        """Whether no more cells are started."""
+        return self._stopped > 0 or self.fault is not None
+
+    def obey(self, came: Sequence[int]) -> None:
+        """Stop the cells with their checkpoints written at the first signal, at once at the second."""
+        if len(came) > 1 > self._stopped - 1:
+            self._executor.stop(now=True)
+            self._stopped = 2
+        elif came and not self._stopped:
+            self._display.line("stopping: running cells write their checkpoints; once more ends them at once")
+            self._executor.stop(now=False)
+            self._stopped = 1
+
+    def start_what_can(self) -> None:
+        """Start cells while there is room; those that another run holds when their time has come."""
+        room = self._executor.room
+        now = time.monotonic()
+        for _ in range(len(self.waiting)):
+            if self.halted or (room is not None and len(self.running) >= room):
+                return
+            number, when = self.waiting.popleft()
+            if when > now:
+                self.waiting.append((number, when))
+                continue
+            cell, job = self._cells[number - 1]
+            stack = ExitStack()
+            shown = stack.enter_context(self._display.cell(number, cell.title, number in self._held))
+            self.running[number] = stack, shown
+            self._executor.start(number, job)
+
+    def hear(self) -> None:
+        """Show what the cells have told."""
+        if not self.running:
+            time.sleep(0.2)
+            return
+        for number, event in self._executor.wait():
+            if "end" in event:
+                self._end(number, event)
+            else:
+                self.running[number][1](event)
+
+    def _end(self, number: int, event: Event) -> None:
+        stack, _ = self.running.pop(number)
+        stack.close()
+        heading = f"[{number}/{len(self._cells)}] {self._cells[number - 1][0].title}"
+        if event["end"] == "held":
+            if number not in self._held:
+                self._display.line(f"{heading}: another run has it; waiting")
+            self._held.add(number)
+            self.waiting.append((number, time.monotonic() + HELD_SECONDS))
+        elif event["end"] == "refused":
+            if self.fault is None:
+                self._executor.stop(now=False)
+                self.fault = BenchError(event["why"])
+        elif event["end"] == "stopped":
+            self.missing += 1
+            self._display.line(f"{heading}: stopped; the same command goes on with it")
+        else:
+            self.missing += event["result"]["status"] != "ok"
+            self._display.line(f"{heading}: {summary(event['result'], event['end'] == 'kept')}")
 
 
 def summary(result: dict[str, Any], kept: bool) -> str:
     """A result in one line."""
     if result["status"] != "ok":
-        return f"{result['status']}: {result.get('error', '')}"
+        advice = " (before; --rerun failed tries it again)" if kept else ""
+        return f"{result['status']}: {result.get('error', '')}{advice}"
     numbers = ", ".join(
         f"{name.upper()} {metric['value']:.4f}" if metric["value"] is not None else f"{name.upper()} -"
         for name, metric in result["metrics"].items()

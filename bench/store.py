@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
-from bench.files import write_atomically, write_json
+from bench.files import remove_drafts, write_atomically, write_json
+from bench.provenance import without_places
 
 SCHEMA = 1
 SAMPLES = 64
@@ -32,8 +33,7 @@ class CellFolder:
         self.path = root / path
         self.log = self.path / "log.txt"
         self.imputed = self.path / "imputed.npy"
-        self.outcome = self.path / "outcome.json"
-        self.job = self.path / "job.json"
+        self.progress = self.path / "progress.json"
         self.lock = self.path / ".lock"
 
     def checkpoints(self, key: str) -> Path:
@@ -45,8 +45,11 @@ class CellFolder:
         shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
 
     @contextlib.contextmanager
-    def claimed(self) -> Iterator[None]:
+    def claimed(self) -> Iterator[int]:
         """Hold the cell, so that no other run writes to it, here or on another machine that sees the folder.
+
+        Yields:
+            The open lock, which a process that writes here inherits: the cell is held until all have ended.
 
         Raises:
             Held: another run holds it.
@@ -63,7 +66,9 @@ class CellFolder:
         with lock:
             if not _lock(lock, fcntl.LOCK_EX):
                 raise Held(f"{self.path} is being run by another bench")
-            yield
+            for place in (self.path, *self.path.glob("checkpoints/*")):
+                remove_drafts(place)
+            yield lock.fileno()
 
     def running(self) -> bool:
         """Whether a run holds the cell now; asks without waiting and writes nothing."""
@@ -83,16 +88,24 @@ class CellFolder:
             return None
         return stored if isinstance(stored, dict) else None
 
-    def done(self, key: str) -> bool:
-        """Whether a result with a number is there for this key."""
-        stored = self.result()
-        return stored is not None and stored.get("status") == "ok" and stored.get("key") == key
+    def note(self, progress: Mapping[str, Any]) -> None:
+        """Keep where the running cell stands, for who looks on; what cannot be written is not missed."""
+        with contextlib.suppress(OSError):
+            draft = self.progress.with_suffix(".draft")
+            draft.write_text(json.dumps(progress))
+            draft.replace(self.progress)
+
+    def noted(self) -> dict[str, Any] | None:
+        """Where a running cell stood a few seconds ago: `stage`, or the fit's `epoch`, `step`, `losses`."""
+        try:
+            noted = json.loads(self.progress.read_text())
+        except (OSError, ValueError):
+            return None
+        return noted if isinstance(noted, dict) else None
 
     def write(self, result: dict[str, Any]) -> None:
         """Store the result, and drop what only an unfinished fit needs."""
-        write_json(self.path / "result.json", {"schema": SCHEMA, **result})
-        self.job.unlink(missing_ok=True)
-        self.outcome.unlink(missing_ok=True)
+        write_json(self.path / "result.json", {"schema": SCHEMA, **without_places(result)})
         if result["status"] == "ok":
             self.discard_checkpoints()
 

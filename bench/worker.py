@@ -1,45 +1,52 @@
-"""One cell: pose the problem, let the method's process fit and impute, score what it wrote, record it."""
+"""One cell from its plan to its stored result: the same function under every executor.
+
+A job is plain JSON, so that it can go to another process or machine. The cell itself runs in a process of
+its own (`bench.cell_process`), and its method in another below that; here both are watched, and what
+became of them is written down, whatever it was.
+"""
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import os
-import signal
-import subprocess
-import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bench.errors import BenchError
-from bench.files import write_json
-from bench.metrics import Scoring, registered, score_all
+from bench.failures import failure
+from bench.files import CappedLog, telling_of_a_full_disk
+from bench.metrics import registered
 from bench.plan import PROTOCOL, Cell
-from bench.problem import PosedProblem, pose
-from bench.provenance import provenance
-from bench.store import CellFolder
+from bench.plugins import Description, Setting, Source, describe
+from bench.problem import PosedProblem, Problem, pose
+from bench.processes import STOP_SECONDS, Child, Event
+from bench.provenance import command, provenance
+from bench.store import CellFolder, Held
 
-GRACE_SECONDS = 60.0
-"""How long past its deadline a method may take to stop by itself and impute."""
+NOTE_SECONDS = 3.0
+SCORING_SECONDS = 600.0
+"""How long scoring may take where there is a deadline for the fit, unless that is longer."""
 
-Report = Callable[[Mapping[str, Any]], None]
+Job = dict[str, Any]
+Report = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how cells run.
+    """Where and how a cell runs.
 
     Attributes:
         device: "cpu", "cuda", ...
-        threads: CPU threads of the method's process.
-        precision: "float32" or "bfloat16".
+        threads: CPU threads of the cell.
+        precision: "float32" or "bfloat16"; "auto" is settled where the cell runs.
         data_dir: where data sets are looked for first.
         timeout: seconds a fit may take, or None.
+        memory: GB that the method's processes may hold together, or None.
+        gpu: the one GPU that the cell sees, as CUDA_VISIBLE_DEVICES names it; None for what is seen here.
     """
 
     device: str
@@ -47,173 +54,272 @@ class Machine:
     precision: str
     data_dir: Path | None = None
     timeout: float | None = None
+    memory: float | None = None
+    gpu: str | None = None
 
 
-def run_cell(
-    cell: Cell, root: Path, machine: Machine, report: Report, rerun: bool = False
-) -> tuple[dict[str, Any], bool]:
-    """Bring one cell to a stored result.
+@dataclass
+class Stop:
+    """How to stop a running cell: `asked`, it writes its checkpoint first; `now`, it does not."""
+
+    asked: threading.Event = field(default_factory=threading.Event)
+    now: threading.Event = field(default_factory=threading.Event)
+
+
+def new_job(cell: Cell, root: Path, machine: Machine, rerun: str | None) -> Job:
+    """A cell as JSON.
 
     Args:
         cell: what to run.
         root: the results' root folder.
         machine: where and how.
-        report: called with each Progress of the fit, as a mapping.
-        rerun: run it even where a matching result is stored.
+        rerun: "all" runs it even where a result is stored, "failed" where that is a failure.
+    """
+    data_dir = None if machine.data_dir is None else str(machine.data_dir.resolve())
+    return {
+        "cell": dataclasses.asdict(cell),
+        "results": str(root.resolve()),
+        "machine": dataclasses.asdict(machine) | {"data_dir": data_dir},
+        "rerun": rerun,
+        "folder": str(Path.cwd()),
+        "environment": {name: value for name, value in os.environ.items() if name.startswith("BENCH_")},
+        "command": command(),
+    }
+
+
+def cell_of(job: Job) -> Cell:
+    """The cell that a job holds."""
+    given = job["cell"]
+    problem: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given["problem"].items()
+    }
+    about = dict(given["description"])
+    about["settings"] = {name: Setting(**facts) for name, facts in about["settings"].items()}
+    about["requires"] = tuple(about["requires"])
+    parts = {
+        "problem": Problem(**problem),
+        "source": Source(**given["source"]),
+        "description": Description(**about),
+    }
+    return Cell(**given | parts)
+
+
+def machine_of(job: Job) -> Machine:
+    """Where and how a job runs."""
+    given = dict(job["machine"])
+    given["data_dir"] = None if given["data_dir"] is None else Path(given["data_dir"])
+    if given["precision"] == "auto":
+        from bench.hardware import has_fast_bfloat16
+
+        given["precision"] = "bfloat16" if has_fast_bfloat16(given["device"]) else "float32"
+    return Machine(**given)
+
+
+def run_job(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
+    """Bring one cell to a stored result.
+
+    Args:
+        job: made by `new_job`.
+        report: called with each `progress` of the fit and each `stage`.
+        stop: watched all the time.
 
     Returns:
-        The result, and whether it was there already.
-
-    Raises:
-        BenchError: the problem cannot be posed, a metric's name is used twice, or the folder is not ours
-            to write.
+        `end`: "stored"; "kept", where the result was there; "held", where another run has the cell;
+        "stopped", where there is no result yet; or "refused", where the user must put something right:
+        the problem cannot be posed, a metric's name is used twice, the disk is full or the folder not ours
+        to write. `result`: the stored one, in the first two cases. `why`: of a refusal, one line.
     """
+    try:
+        return _ended(job, report, stop)
+    except Held:
+        return {"end": "held"}
+    except BenchError as error:
+        return {"end": "refused", "why": str(error)}
+
+
+def _ended(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
+    cell, machine = cell_of(job), machine_of(job)
+    folder = CellFolder(Path(job["results"]), cell.path)
+    try:
+        with telling_of_a_full_disk(folder.path):
+            return _run(job, cell, machine, folder, report, stop)
+    except BenchError:
+        raise
+    except Exception as error:
+        result = {"cell": cell.record(), **failure(error)}
+        with folder.claimed():
+            folder.write(result)
+        return {"end": "stored", "result": result}
+
+
+def _run(
+    job: Job, cell: Cell, machine: Machine, folder: CellFolder, report: Report, stop: Stop
+) -> dict[str, Any]:
     # A metric's name used twice is refused now rather than when the fit is done.
     registered()
     posed = pose(cell.problem, machine.data_dir)
     key = cell.key(posed.facts)
-    folder = CellFolder(root, cell.path)
-    with folder.claimed():
-        if folder.done(key) and not rerun:
-            return folder.result() or {}, True
-        if rerun:
+    with folder.claimed() as lock:
+        stored = folder.result()
+        if stored is not None and stored.get("key") == key and not _again(stored, job["rerun"]):
+            return {"end": "kept", "result": stored}
+        if job["rerun"] == "all":
             folder.discard_checkpoints()
-        result = {
-            "key": key,
-            "cell": cell.record(),
-            "asked": cell.asked,
-            "problem": posed.facts,
-            "display": {
-                "method": cell.description.display_name,
-                "dataset": posed.display_name,
-                "baseline": cell.description.baseline,
-                "citation": cell.description.citation,
-                "dataset_citation": posed.citation,
-            },
-            "method": {"settings": cell.settings, "source": cell.description.source},
-            "protocol": PROTOCOL,
-        }
-        outcome = _run_method(cell, posed, folder, folder.checkpoints(key), machine, report)
-        result |= outcome
-        if outcome["status"] == "ok":
-            result["metrics"] = _score(cell, posed, folder, machine)
-        result["provenance"] = provenance(machine.device, machine.threads, machine.precision)
+        if describe(cell.source).source != cell.description.source:
+            outcome: dict[str, Any] | None = {
+                "status": "failed",
+                "error": f"the code of {cell.source.name} is not what it was when this run was planned",
+            }
+        else:
+            given = _cell_job(cell, machine, posed, folder, folder.checkpoints(key), lock)
+            outcome = _Running(given, machine, folder, report, stop).outcome()
+        if outcome is None:
+            return {"end": "stopped"}
+        result = _known_before(cell, posed, key) | outcome
+        result.setdefault("provenance", _provenance_without(machine))
+        result["provenance"] |= {"command": job["command"]}
         folder.write(result)
-    return result, False
+    return {"end": "stored", "result": result}
 
 
-def _run_method(
-    cell: Cell, posed: PosedProblem, folder: CellFolder, checkpoints: Path, machine: Machine, report: Report
-) -> dict[str, Any]:
-    """Let the method work in a process of its own; what became of it, with `status`."""
-    reading, writing = os.pipe()
-    job = {
-        "reference": cell.source.reference,
-        "settings": cell.settings,
-        "incomplete": str(posed.incomplete),
-        "checkpoints": str(checkpoints),
-        "output": str(folder.imputed),
-        "outcome": str(folder.outcome),
+def _again(stored: Mapping[str, Any], rerun: str | None) -> bool:
+    """Whether a cell with this stored result is run again: one that was interrupted always is."""
+    if rerun == "all" or stored.get("status") == "interrupted":
+        return True
+    return rerun == "failed" and stored.get("status") != "ok"
+
+
+def _known_before(cell: Cell, posed: PosedProblem, key: str) -> dict[str, Any]:
+    return {
+        "key": key,
+        "cell": cell.record(),
+        "asked": cell.asked,
+        "problem": posed.facts,
+        "display": {
+            "method": cell.description.display_name,
+            "dataset": posed.display_name,
+            "baseline": cell.description.baseline,
+            "citation": cell.description.citation,
+            "dataset_citation": posed.citation,
+        },
+        "method": {"settings": cell.settings, "source": cell.description.source},
+        "protocol": PROTOCOL,
+    }
+
+
+def _provenance_without(machine: Machine) -> dict[str, Any]:
+    """What can be said where the cell's process did not: asking for the GPU's name here would occupy it."""
+    return provenance("cpu", machine.threads, machine.precision) | {"device": machine.device}
+
+
+def _cell_job(
+    cell: Cell, machine: Machine, posed: PosedProblem, folder: CellFolder, checkpoints: Path, lock: int
+) -> Job:
+    """What the cell's process gets, and in `method` what it hands on to the method's."""
+    how = {
         "device": machine.device,
         "threads": machine.threads,
         "precision": machine.precision,
-        "seed": cell.problem.seed,
         "timeout": machine.timeout,
-        "progress": writing,
+        "memory": machine.memory,
     }
-    write_json(folder.job, job)
-    for stale in (folder.outcome, folder.imputed):
-        stale.unlink(missing_ok=True)
-    environment = os.environ | {"OMP_NUM_THREADS": str(machine.threads), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    with folder.log.open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bench.method_process", str(folder.job)],
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            pass_fds=[writing],
-            start_new_session=True,
+    return how | {
+        "method": how
+        | {
+            "reference": cell.source.reference,
+            "settings": cell.settings,
+            "seed": cell.problem.seed,
+            "incomplete": str(posed.incomplete),
+            "checkpoints": str(checkpoints),
+            "output": str(folder.imputed),
+            "lock": lock,
+        },
+        "posed": {
+            "incomplete": str(posed.incomplete),
+            "complete": str(posed.complete),
+            "facts": posed.facts,
+        },
+        "folder": str(folder.path),
+        "dataset": cell.problem.dataset,
+        "data_dir": None if machine.data_dir is None else str(machine.data_dir),
+    }
+
+
+class _Running:
+    """One cell's process, watched until it has ended."""
+
+    def __init__(self, given: Job, machine: Machine, folder: CellFolder, report: Report, stop: Stop) -> None:
+        self._given = given
+        self._machine = machine
+        self._folder = folder
+        self._report = report
+        self._stop = stop
+        self._told: dict[str, Any] = {}
+        self._noted = 0.0
+        self._scored_by: float | None = None
+        self._late = False
+
+    def outcome(self) -> dict[str, Any] | None:
+        """What became of it, with `status`; None where it was stopped.
+
+        Raises:
+            BenchError: the user must put something right.
+        """
+        self._folder.imputed.unlink(missing_ok=True)
+        threads = str(self._machine.threads)
+        environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+        if self._machine.gpu is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = self._machine.gpu
+        log = CappedLog(self._folder.log)
+        self._child = Child(
+            "bench.cell_process",
+            self._given,
+            environment,
+            patience=STOP_SECONDS + 5,
+            output=log.write,
+            inherited=[self._given["method"]["lock"]],
         )
-    os.close(writing)
-    try:
-        late = _follow(process, reading, machine.timeout, report)
-    except BaseException:
-        _end(process)
-        raise
-    return _outcome(process, folder, late)
+        try:
+            self._child.follow(self._hear, self._tick)
+        finally:
+            log.close()
+            self._folder.progress.unlink(missing_ok=True)
+        return self._settle(log.last.decode(errors="replace"))
 
+    def _hear(self, event: Event) -> None:
+        if "progress" not in event and "stage" not in event:
+            self._told.update(event)
+            return
+        now = time.monotonic()
+        if "stage" in event and self._machine.timeout is not None:
+            self._scored_by = now + max(self._machine.timeout, SCORING_SECONDS)
+        if "stage" in event or now - self._noted > NOTE_SECONDS:
+            self._noted = now
+            self._folder.note(event)
+        self._report(event)
 
-def _follow(process: subprocess.Popen[bytes], reading: int, timeout: float | None, report: Report) -> bool:
-    """Pass the process's progress on until it ends; whether it had to be killed for being late."""
-    late = threading.Event()
+    def _tick(self) -> None:
+        if self._stop.now.is_set():
+            self._child.end()
+        elif self._stop.asked.is_set():
+            self._child.ask_to_stop()
+        elif self._scored_by is not None and time.monotonic() > self._scored_by:
+            self._late = True
+            self._child.end()
 
-    def kill() -> None:
-        late.set()
-        os.killpg(process.pid, signal.SIGKILL)
-
-    watch = threading.Timer(timeout + GRACE_SECONDS, kill) if timeout is not None else None
-    if watch is not None:
-        watch.start()
-    try:
-        with os.fdopen(reading) as lines:
-            for line in lines:
-                report(json.loads(line))
-        process.wait()
-    finally:
-        if watch is not None:
-            watch.cancel()
-    return late.is_set()
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the process to write its checkpoint and stop; insist after a while."""
-    process.terminate()
-    try:
-        process.wait(GRACE_SECONDS)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _outcome(process: subprocess.Popen[bytes], folder: CellFolder, late: bool) -> dict[str, Any]:
-    if late:
-        return {"status": "timeout", "error": "it did not stop at its deadline and was ended"}
-    try:
-        outcome: dict[str, Any] = json.loads(folder.outcome.read_text())
-    except (OSError, ValueError):
-        how = f"killed by signal {-process.returncode}" if process.returncode < 0 else "it left"
-        error = f"the method's process ended without an outcome ({how}); see {folder.log.name}"
-        return {"status": "failed", "error": error}
-    return outcome
-
-
-def _score(cell: Cell, posed: PosedProblem, folder: CellFolder, machine: Machine) -> dict[str, Any]:
-    """Open the truth, paste the observed pixels over the imputation, and measure."""
-    recovered = paste(posed, np.load(folder.imputed, mmap_mode="r"))
-    folder.write_samples(posed.truth, posed.observed, recovered)
-    scoring = Scoring(
-        truth=posed.truth,
-        imputed=recovered,
-        observed=posed.observed,
-        labels=posed.labels,
-        train_truth=posed.train_truth,
-        fingerprint=posed.facts["fingerprint"],
-        dataset=cell.problem.dataset,
-        data_dir=machine.data_dir,
-    )
-    scores = score_all(scoring)
-    folder.write_per_image(scoring.per_image)
-    return scores
-
-
-def paste(posed: PosedProblem, imputed: NDArray[np.float32]) -> NDArray[np.float32]:
-    """m * x + (1 - m) * x_hat, clipped: (N, C, H, W), float32 in [0, 1].
-
-    Raises:
-        BenchError: the imputation does not fit the problem.
-    """
-    if imputed.shape != posed.truth.shape:
-        raise BenchError(f"the imputation is {imputed.shape}, the problem {posed.truth.shape}")
-    seen = posed.truth.astype(np.float32) / 255
-    return np.where(posed.observed, seen, np.clip(imputed, 0, 1)).astype(np.float32)
+    def _settle(self, printed: str) -> dict[str, Any] | None:
+        if "outcome" in self._told:
+            outcome: dict[str, Any] = self._told["outcome"]
+        elif "refused" in self._told:
+            raise BenchError(self._told["refused"])
+        elif "stopped" in self._told or self._stop.asked.is_set() or self._stop.now.is_set():
+            return None
+        elif self._late:
+            outcome = {"status": "timeout", "error": "scoring did not end and was ended"}
+        else:
+            error = f"the cell's process ended without a result ({self._child.how_it_ended})"
+            status = "out-of-memory" if self._child.out_of_memory else "failed"
+            outcome = {"status": status, "error": error}
+        if outcome["status"] not in ("ok", "interrupted"):
+            outcome.setdefault("traceback", printed)
+        return outcome

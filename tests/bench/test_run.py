@@ -282,19 +282,13 @@ def status_of(process: int) -> str:
         return ""
 
 
-def test_a_late_method_is_ended(bench: Bench) -> None:
+def test_a_late_method_is_ended_and_shows_where_it_was(bench: Bench) -> None:
     bench.plugin(fit="time.sleep(600)")
-    call = (
-        "import sys, bench.worker; bench.worker.GRACE_SECONDS = 2.0;"
-        "from bench.cli import main; main(sys.argv[1:])"
-    )
-    command = bench.command(*bench._all(("--timeout", "1")))
-    command[2] = call
-    done = subprocess.run(
-        command, cwd=bench.folder, env=os.environ | bench.environment, capture_output=True, text=True
-    )
-    assert done.returncode == 1
-    assert bench.results()[0]["status"] == "timeout"
+    status, output = bench.run("--timeout", "1")
+    assert status == 1, output
+    (result,) = bench.results()
+    assert result["status"] == "timeout"
+    assert "in fit" in result["traceback"]
 
 
 def wait_for(condition: Any, seconds: float = 120) -> None:

@@ -1,0 +1,214 @@
+"""`python -m bench.cell_process`: the process of one cell. It lets the method work in another, then scores.
+
+Its job: `method` (what the method's process gets), `posed` (the posed problem's folders and facts), `folder`
+(the cell's), `dataset`, `data_dir`, `device`, `threads`, `precision`, `timeout` and `memory`. It tells the
+method's progress, `stage` when it begins to score, and at the end one of `outcome` (what the result
+holds beside what was known before), `stopped`, or `refused` with what a user must put right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import BenchError
+from bench.failures import failure
+from bench.files import CannotWrite, telling_of_a_full_disk
+from bench.problem import PosedProblem
+from bench.processes import (
+    STOP_SECONDS,
+    Child,
+    Event,
+    Parent,
+    end_descendants,
+    held_bytes,
+    inherit_orphans,
+    keep_from_children,
+    resident_bytes,
+)
+from bench.provenance import provenance
+from bench.store import CellFolder
+
+STOPPED = 3
+"""The exit status of a cell that was asked to stop."""
+
+
+def grace(timeout: float) -> float:
+    """How long past its deadline a method may take to stop by itself and impute, in seconds."""
+    return min(60.0, max(5.0, timeout))
+
+
+class Limits:
+    """Ends the method's process when it is late or holds too much memory; notes why.
+
+    Attributes:
+        outcome: `status` and `error` where it was ended.
+    """
+
+    def __init__(self, method: Child, timeout: float | None, memory: float | None) -> None:
+        self._method = method
+        self._latest = None if timeout is None else time.monotonic() + timeout + grace(timeout)
+        self._bytes = None if memory is None else memory * 1e9
+        self.outcome: dict[str, Any] | None = None
+
+    def __call__(self) -> None:
+        if self._latest is not None and time.monotonic() > self._latest:
+            self._method.show_stack()
+            self._end("timeout", "it did not stop at its deadline and was ended")
+        elif self._bytes is not None and resident_bytes() > self._bytes:
+            # What is resident may be files, which the kernel can take back; to tell them apart is slow.
+            held = held_bytes()
+            if held > self._bytes:
+                error = f"its processes held {held / 1e9:.2f} GB; --memory allows {self._bytes / 1e9:g}"
+                self._end("out-of-memory", error)
+
+    def _end(self, status: str, error: str) -> None:
+        self.outcome = {"status": status, "error": error}
+        self._method.end()
+
+
+def run_method(job: dict[str, Any], parent: Parent, stop: threading.Event) -> dict[str, Any]:
+    """Let the method fit and impute in a process of its own; what became of it, with `status`."""
+    told: dict[str, Any] = {}
+
+    def hear(event: Event) -> None:
+        if "outcome" in event:
+            told.update(event["outcome"])
+        else:
+            parent.tell(event)
+
+    lock = job["method"]["lock"]
+    method = Child(
+        "bench.method_process",
+        job["method"],
+        {"OMP_NUM_THREADS": str(job["threads"]), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"},
+        patience=STOP_SECONDS + 2,
+        inherited=[lock],
+    )
+    keep_from_children(lock)
+    limits = Limits(method, job["timeout"], job["memory"])
+
+    def tick() -> None:
+        if stop.is_set():
+            method.ask_to_stop()
+        else:
+            limits()
+
+    method.follow(hear, tick)
+    left_behind = method.left_behind + end_descendants()
+    if limits.outcome is not None:
+        return limits.outcome
+    if not told:
+        error = f"the method's process ended without an outcome ({method.how_it_ended})"
+        if method.out_of_memory:
+            return {"status": "out-of-memory", "error": f"{error}: the kernel had no memory left"}
+        return {"status": "failed", "error": error}
+    return told | ({"processes_ended": left_behind} if left_behind else {})
+
+
+def score(job: dict[str, Any], folder: CellFolder) -> dict[str, Any]:
+    """Open the truth, paste the observed pixels over the imputation, and measure."""
+    from bench.metrics import Scoring, score_all
+
+    given = job["posed"]
+    posed = PosedProblem(Path(given["incomplete"]), Path(given["complete"]), given["facts"])
+    recovered = paste(posed, np.load(folder.imputed, mmap_mode="r"))
+    folder.write_samples(posed.truth, posed.observed, recovered)
+    scoring = Scoring(
+        truth=posed.truth,
+        imputed=recovered,
+        observed=posed.observed,
+        labels=posed.labels,
+        train_truth=posed.train_truth,
+        fingerprint=posed.facts["fingerprint"],
+        dataset=job["dataset"],
+        data_dir=None if job["data_dir"] is None else Path(job["data_dir"]),
+    )
+    scores = score_all(scoring)
+    folder.write_per_image(scoring.per_image)
+    return scores
+
+
+def scored(job: dict[str, Any], folder: CellFolder) -> dict[str, Any]:
+    """The metrics, or why there are none: scoring that fails costs its own cell only.
+
+    Raises:
+        CannotWrite: the disk is full.
+    """
+    try:
+        with telling_of_a_full_disk(folder.path):
+            return {"metrics": score(job, folder)}
+    except CannotWrite:
+        raise
+    except Exception as error:
+        return failure(error, "scoring: ")
+
+
+def paste(posed: PosedProblem, imputed: NDArray[np.float32]) -> NDArray[np.float32]:
+    """m * x + (1 - m) * x_hat, clipped: (N, C, H, W), float32 in [0, 1].
+
+    Raises:
+        BenchError: the imputation does not fit the problem.
+    """
+    if imputed.shape != posed.truth.shape:
+        raise BenchError(f"the imputation is {imputed.shape}, the problem {posed.truth.shape}")
+    seen = posed.truth.astype(np.float32) / 255
+    return np.where(posed.observed, seen, np.clip(imputed, 0, 1)).astype(np.float32)
+
+
+@contextlib.contextmanager
+def leaving_when_asked(stop: threading.Event) -> Any:
+    """Within it, nothing is lost by leaving at once: the fit is over and its checkpoint written."""
+    over = threading.Event()
+
+    def leave() -> None:
+        stop.wait()
+        if not over.is_set():
+            os._exit(STOPPED)
+
+    threading.Thread(target=leave, daemon=True).start()
+    yield
+    over.set()
+
+
+def run(job: dict[str, Any], parent: Parent, stop: threading.Event) -> Event:
+    """Fit, impute and score; the last event to tell."""
+    folder = CellFolder(Path(job["folder"]), Path())
+    outcome = run_method(job, parent, stop)
+    if stop.is_set() and outcome["status"] != "ok":
+        return {"stopped": True}
+    if outcome["status"] == "cannot-write":
+        raise CannotWrite(outcome["error"])
+    with leaving_when_asked(stop):
+        if outcome["status"] == "ok":
+            parent.tell({"stage": "scoring"})
+            outcome |= scored(job, folder)
+        outcome["provenance"] = provenance(job["device"], job["threads"], job["precision"])
+        return {"outcome": outcome}
+
+
+def main() -> None:
+    parent = Parent()
+    inherit_orphans()
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    parent.on_stop(stop.set)
+    job = parent.job
+    try:
+        with telling_of_a_full_disk(Path(job["folder"])):
+            last = run(job, parent, stop)
+    except BenchError as error:
+        last = {"refused": str(error)}
+    parent.tell(last)
+
+
+if __name__ == "__main__":
+    main()

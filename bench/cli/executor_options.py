@@ -1,0 +1,133 @@
+"""The options of `bench run` that say where cells run and how many at a time."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.executors import Executor
+    from bench.worker import Machine
+
+OPTIONS = (
+    click.option(
+        "--executor",
+        type=click.Choice(["local"]),
+        default="local",
+        show_default=True,
+        help="Where cells run.",
+    ),
+    click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        help="Cells at a time: one otherwise, or one a GPU slot; on Ray and Slurm as many as fit.",
+    ),
+    click.option(
+        "--gpu-slots",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="How many cells share one GPU.",
+    ),
+    click.option(
+        "--device", default="auto", show_default=True, help="cpu, cuda for every GPU, cuda:1 for one, ..."
+    ),
+    click.option(
+        "--precision",
+        default="auto",
+        show_default=True,
+        type=click.Choice(["auto", "float32", "bfloat16"]),
+        help="Of matrix products; auto takes bfloat16 where the hardware is faster with it.",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        help="CPU threads of a cell; this machine's cores divided by --jobs otherwise.",
+    ),
+    click.option("--timeout", type=click.FloatRange(min=1), help="Seconds a fit may take."),
+    click.option(
+        "--memory",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="GB",
+        help="What a method's processes may hold together.",
+    ),
+    click.option("--address", help="Of a Ray cluster that is up; else one is started on this machine."),
+    click.option(
+        "--max-running", type=click.IntRange(min=1), help="Slurm jobs at a time; as many as fit otherwise."
+    ),
+    click.option(
+        "--slurm",
+        "sbatch",
+        multiple=True,
+        metavar="[METHOD.]NAME=VALUE",
+        help="An option of sbatch, for all jobs or one method's: partition=gpu, prflow.mem=64GB.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how cells run, as the command line says; its fields are the options.
+
+    Attributes:
+        sbatch: of `--slurm`.
+    """
+
+    executor: str
+    jobs: int | None
+    gpu_slots: int
+    device: str
+    precision: str
+    threads: int | None
+    timeout: float | None
+    memory: float | None
+    address: str | None
+    max_running: int | None
+    sbatch: tuple[str, ...]
+
+    def settle(self, data_dir: Path | None) -> tuple[Machine, Executor]:
+        """What each cell is told of its machine, and what runs them.
+
+        Raises:
+            BenchError: there is no such device, an option is another executor's, or a package is missing.
+        """
+        given: tuple[tuple[str, str, object], ...] = (
+            ("address", "ray", self.address),
+            ("max-running", "slurm", self.max_running),
+            ("slurm", "slurm", self.sbatch),
+        )
+        for option, owner, value in given:
+            if value and self.executor != owner:
+                raise BenchError(f"--{option} is for --executor {owner}, not {self.executor}")
+        kind: Callable[[Path | None], tuple[Machine, Executor]] = getattr(self, f"_{self.executor}")
+        return kind(data_dir)
+
+    def _local(self, data_dir: Path | None) -> tuple[Machine, Executor]:
+        from bench.executors.local import Local, places
+        from bench.hardware import gpus_of, machine_for, settle_device
+
+        free = places(gpus_of(settle_device(self.device)), self.gpu_slots, self.jobs)
+        machine = machine_for(
+            self.device, self.precision, self.threads, data_dir, self.timeout, self.memory, len(free)
+        )
+        return machine, Local(free)
+
+
+def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command these options; it gets them as one argument, `place`."""
+
+    @functools.wraps(command)
+    def call(**options: Any) -> Any:
+        mine = {name: options.pop(name) for name in Place.__dataclass_fields__}
+        return command(place=Place(**mine), **options)
+
+    for option in reversed(OPTIONS):
+        call = option(call)
+    return call
