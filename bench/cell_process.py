@@ -9,6 +9,7 @@ holds beside what was known before), `stopped`, or `refused` with what a user mu
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import threading
@@ -37,6 +38,9 @@ from bench.processes import (
 from bench.provenance import provenance
 from bench.store import CellFolder
 
+STARTUP_SECONDS = 600.0
+"""How long a method's process may take to begin: packages on a network file system load slowly."""
+
 STOPPED = 3
 """The exit status of a cell that was asked to stop."""
 
@@ -55,12 +59,20 @@ class Limits:
 
     def __init__(self, method: Child, timeout: float | None, memory: float | None) -> None:
         self._method = method
-        self._latest = None if timeout is None else time.monotonic() + timeout + grace(timeout)
+        self._seconds = None if timeout is None else timeout + grace(timeout)
+        self._latest = (
+            math.inf if self._seconds is None else time.monotonic() + STARTUP_SECONDS + self._seconds
+        )
         self._bytes = None if memory is None else memory * 1e9
         self.outcome: dict[str, Any] | None = None
 
+    def begin(self) -> None:
+        """The fit begins now; what came before, as slow as its disk, is not the method's."""
+        if self._seconds is not None:
+            self._latest = time.monotonic() + self._seconds
+
     def __call__(self) -> None:
-        if self._latest is not None and time.monotonic() > self._latest:
+        if time.monotonic() > self._latest:
             self._method.show_stack()
             self._end("timeout", "it did not stop at its deadline and was ended")
         elif self._bytes is not None and resident_bytes() > self._bytes:
@@ -82,6 +94,8 @@ def run_method(job: dict[str, Any], parent: Parent, stop: threading.Event) -> di
     def hear(event: Event) -> None:
         if "outcome" in event:
             told.update(event["outcome"])
+        elif "begun" in event:
+            limits.begin()
         else:
             parent.tell(event)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from bench.errors import BenchError
-from bench.worker import Machine
+from bench.jobs import Machine
 
 
 def settle_device(device: str) -> str:

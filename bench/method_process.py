@@ -104,6 +104,7 @@ def fit_and_impute(job: dict[str, Any], parent: Parent, stop: StopRequest) -> di
     checkpoints = DiskCheckpoints(Path(job["checkpoints"]))
     context = new_context(job, checkpoints, parent, stop)
     folder = Path(job["incomplete"])
+    parent.tell({"begun": True})
     started = time.monotonic()
     method.fit(open_split(folder, "train"), context)
     fitted = time.monotonic()

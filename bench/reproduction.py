@@ -11,13 +11,13 @@ from typing import Any
 from bench.errors import BenchError
 from bench.executors.local import Local
 from bench.hardware import machine_for
+from bench.jobs import Machine
 from bench.plan import PROTOCOL, Cell
 from bench.plugins import Description, describe_all, find_methods
 from bench.problem import facts_of
 from bench.results import Metric, Result, read_result
 from bench.running import run_cells
 from bench.status import rebuild
-from bench.worker import Machine
 
 TOLERANCE = 0.01
 """How far a number without an interval may be off, as a fraction of the stored one."""

@@ -14,10 +14,10 @@ from typing import Any
 from bench.display import CellDisplay, Display
 from bench.errors import BenchError
 from bench.executors import Executor
+from bench.jobs import Job, Machine, new_job
 from bench.plan import Cell
 from bench.problem import choose
 from bench.processes import Event
-from bench.worker import Job, Machine, new_job
 
 HELD_SECONDS = 2.0
 """How long until a cell that another run holds is asked for again."""
@@ -31,7 +31,7 @@ def run_cells(
     A first Ctrl-C or SIGTERM lets the running cells write their checkpoints; a second ends them at once.
 
     Args:
-        rerun: None, "failed" or "all", as `bench.worker.new_job`.
+        rerun: None, "failed" or "all", as `bench.jobs.new_job`.
 
     Returns:
         0 where every cell has a result, else 1.

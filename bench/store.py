@@ -8,6 +8,7 @@ import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -96,7 +97,7 @@ class CellFolder:
             draft.replace(self.progress)
 
     def noted(self) -> dict[str, Any] | None:
-        """Where a running cell stood a few seconds ago: `stage`, or the fit's `epoch`, `step`, `losses`."""
+        """Where a running cell stood a few seconds ago: its last `progress` or `stage`, under that name."""
         try:
             noted = json.loads(self.progress.read_text())
         except (OSError, ValueError):
@@ -108,6 +109,11 @@ class CellFolder:
         write_json(self.path / "result.json", {"schema": SCHEMA, **without_places(result)})
         if result["status"] == "ok":
             self.discard_checkpoints()
+
+    def take_in(self, files: Mapping[str, bytes]) -> None:
+        """Write the files of a cell that was run elsewhere, in their order."""
+        for name, content in files.items():
+            write_atomically(self.path / name, partial(_put, content))
 
     def write_per_image(self, scores: Mapping[str, NDArray[np.floating]]) -> None:
         """Keep each test image's own score, (N,) by metric, for paired tests between methods."""
@@ -159,3 +165,7 @@ def _lock(file: IO[Any], kind: int) -> bool:
             "which keep two runs apart; choose --results on another one"
         ) from error
     return True
+
+
+def _put(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)

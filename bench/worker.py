@@ -1,14 +1,11 @@
 """One cell from its plan to its stored result: the same function under every executor.
 
-A job is plain JSON, so that it can go to another process or machine. The cell itself runs in a process of
-its own (`bench.cell_process`), and its method in another below that; here both are watched, and what
-became of them is written down, whatever it was.
+The cell runs in a process of its own (`bench.cell_process`), and its method in another below that; here
+both are watched, and what became of them is written down, whatever it was.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,45 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
-from bench.failures import failure
+from bench.failures import MESSAGE_CHARACTERS, TRACEBACK_CHARACTERS, failure
 from bench.files import CappedLog, telling_of_a_full_disk
+from bench.jobs import Job, Machine, cell_of, folder_of, machine_of
 from bench.metrics import registered
 from bench.plan import PROTOCOL, Cell
-from bench.plugins import Description, Setting, Source, describe
-from bench.problem import PosedProblem, Problem, pose
+from bench.plugins import describe
+from bench.problem import PosedProblem, facts_of, pose
 from bench.processes import STOP_SECONDS, Child, Event
-from bench.provenance import command, provenance
+from bench.provenance import provenance
 from bench.store import CellFolder, Held
 
 NOTE_SECONDS = 3.0
 SCORING_SECONDS = 600.0
 """How long scoring may take where there is a deadline for the fit, unless that is longer."""
 
-Job = dict[str, Any]
 Report = Callable[[Event], None]
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where and how a cell runs.
-
-    Attributes:
-        device: "cpu", "cuda", ...
-        threads: CPU threads of the cell.
-        precision: "float32" or "bfloat16"; "auto" is settled where the cell runs.
-        data_dir: where data sets are looked for first.
-        timeout: seconds a fit may take, or None.
-        memory: GB that the method's processes may hold together, or None.
-        gpu: the one GPU that the cell sees, as CUDA_VISIBLE_DEVICES names it; None for what is seen here.
-    """
-
-    device: str
-    threads: int
-    precision: str
-    data_dir: Path | None = None
-    timeout: float | None = None
-    memory: float | None = None
-    gpu: str | None = None
 
 
 @dataclass
@@ -64,55 +38,6 @@ class Stop:
 
     asked: threading.Event = field(default_factory=threading.Event)
     now: threading.Event = field(default_factory=threading.Event)
-
-
-def new_job(cell: Cell, root: Path, machine: Machine, rerun: str | None) -> Job:
-    """A cell as JSON.
-
-    Args:
-        cell: what to run.
-        root: the results' root folder.
-        machine: where and how.
-        rerun: "all" runs it even where a result is stored, "failed" where that is a failure.
-    """
-    data_dir = None if machine.data_dir is None else str(machine.data_dir.resolve())
-    return {
-        "cell": dataclasses.asdict(cell),
-        "results": str(root.resolve()),
-        "machine": dataclasses.asdict(machine) | {"data_dir": data_dir},
-        "rerun": rerun,
-        "folder": str(Path.cwd()),
-        "environment": {name: value for name, value in os.environ.items() if name.startswith("BENCH_")},
-        "command": command(),
-    }
-
-
-def cell_of(job: Job) -> Cell:
-    """The cell that a job holds."""
-    given = job["cell"]
-    problem: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in given["problem"].items()
-    }
-    about = dict(given["description"])
-    about["settings"] = {name: Setting(**facts) for name, facts in about["settings"].items()}
-    about["requires"] = tuple(about["requires"])
-    parts = {
-        "problem": Problem(**problem),
-        "source": Source(**given["source"]),
-        "description": Description(**about),
-    }
-    return Cell(**given | parts)
-
-
-def machine_of(job: Job) -> Machine:
-    """Where and how a job runs."""
-    given = dict(job["machine"])
-    given["data_dir"] = None if given["data_dir"] is None else Path(given["data_dir"])
-    if given["precision"] == "auto":
-        from bench.hardware import has_fast_bfloat16
-
-        given["precision"] = "bfloat16" if has_fast_bfloat16(given["device"]) else "float32"
-    return Machine(**given)
 
 
 def run_job(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
@@ -137,9 +62,44 @@ def run_job(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         return {"end": "refused", "why": str(error)}
 
 
+def kept(job: Job) -> dict[str, Any] | None:
+    """What `run_job` would return without running anything; None where the cell is to be run."""
+    cell = cell_of(job)
+    try:
+        key = cell.key(facts_of(cell.problem, machine_of(job).data_dir))
+    except BenchError as error:
+        return {"end": "refused", "why": str(error)}
+    stored = folder_of(job).result()
+    if stored is None or stored.get("key") != key or _again(stored, job["rerun"]):
+        return None
+    return {"end": "kept", "result": stored}
+
+
+def lost(job: Job, why: str) -> dict[str, Any]:
+    """Write down that an executor lost a cell, unless its result was stored before; as `run_job` returns."""
+    cell, machine, folder = cell_of(job), machine_of(job), folder_of(job)
+    end = kept(job | {"rerun": None})
+    if end is not None:
+        return end
+    result = {
+        "key": cell.key(facts_of(cell.problem, machine.data_dir)),
+        "cell": cell.record(),
+        "asked": cell.asked,
+        "status": "failed",
+        "error": " ".join(why.split())[:MESSAGE_CHARACTERS],
+        "traceback": why[-TRACEBACK_CHARACTERS:],
+    }
+    try:
+        with folder.claimed():
+            folder.write(result)
+    except Held:
+        return {"end": "held"}
+    return {"end": "stored", "result": result}
+
+
 def _ended(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     cell, machine = cell_of(job), machine_of(job)
-    folder = CellFolder(Path(job["results"]), cell.path)
+    folder = folder_of(job)
     try:
         with telling_of_a_full_disk(folder.path):
             return _run(job, cell, machine, folder, report, stop)

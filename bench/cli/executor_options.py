@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,12 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.executors import Executor
-    from bench.worker import Machine
+    from bench.jobs import Machine
 
 OPTIONS = (
     click.option(
         "--executor",
-        type=click.Choice(["local"]),
+        type=click.Choice(["local", "ray", "slurm"]),
         default="local",
         show_default=True,
         help="Where cells run.",
@@ -92,8 +92,14 @@ class Place:
     max_running: int | None
     sbatch: tuple[str, ...]
 
-    def settle(self, data_dir: Path | None) -> tuple[Machine, Executor]:
+    def settle(
+        self, data_dir: Path | None, results: Path, methods: Sequence[str]
+    ) -> tuple[Machine, Executor]:
         """What each cell is told of its machine, and what runs them.
+
+        Args:
+            results: the results' root folder.
+            methods: those that are run.
 
         Raises:
             BenchError: there is no such device, an option is another executor's, or a package is missing.
@@ -106,8 +112,11 @@ class Place:
         for option, owner, value in given:
             if value and self.executor != owner:
                 raise BenchError(f"--{option} is for --executor {owner}, not {self.executor}")
-        kind: Callable[[Path | None], tuple[Machine, Executor]] = getattr(self, f"_{self.executor}")
-        return kind(data_dir)
+        if self.executor == "ray":
+            return self._ray(data_dir)
+        if self.executor == "slurm":
+            return self._slurm(data_dir, results, methods)
+        return self._local(data_dir)
 
     def _local(self, data_dir: Path | None) -> tuple[Machine, Executor]:
         from bench.executors.local import Local, places
@@ -118,6 +127,37 @@ class Place:
             self.device, self.precision, self.threads, data_dir, self.timeout, self.memory, len(free)
         )
         return machine, Local(free)
+
+    def _ray(self, data_dir: Path | None) -> tuple[Machine, Executor]:
+        from bench.executors.ray import Ray
+
+        machine = self._elsewhere(data_dir)
+        executor = Ray(self.address, machine.threads, self.gpu_slots, self.jobs)
+        if self.device == "auto":
+            machine = replace(machine, device="cuda" if executor.has_gpus else "cpu")
+        return machine, executor
+
+    def _slurm(
+        self, data_dir: Path | None, results: Path, methods: Sequence[str]
+    ) -> tuple[Machine, Executor]:
+        from bench.executors.slurm import Slurm, parse_options
+
+        if self.jobs is not None or self.gpu_slots > 1:
+            raise BenchError(
+                "--jobs and --gpu-slots are not for Slurm, which knows its nodes; use --max-running"
+            )
+        if self.device == "auto":
+            raise BenchError("say --device cuda or --device cpu: what the nodes have is not known here")
+        options = parse_options(self.sbatch, methods)
+        return self._elsewhere(data_dir), Slurm(results, options, self.max_running)
+
+    def _elsewhere(self, data_dir: Path | None) -> Machine:
+        """For nodes that this machine knows nothing of."""
+        from bench.hardware import cores
+        from bench.jobs import Machine
+
+        threads = self.threads or max(1, cores() // (self.jobs or 1))
+        return Machine(self.device, threads, self.precision, data_dir, self.timeout, self.memory)
 
 
 def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:

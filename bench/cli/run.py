@@ -29,5 +29,6 @@ def command(grid: Grid, place: Place, rerun: str | None, data_dir: Path | None, 
     cells = grid.cells()
     from bench.running import run_cells
 
-    machine, executor = place.settle(data_dir)
+    methods = list(dict.fromkeys(cell.source.name for cell in cells))
+    machine, executor = place.settle(data_dir, results, methods)
     return run_cells(cells, results, machine, rerun, executor)

@@ -8,8 +8,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Self
 
+from bench.jobs import Job
 from bench.processes import Event
-from bench.worker import Job, Stop, run_job
+from bench.worker import Stop, run_job
 
 
 class Executor(ABC):

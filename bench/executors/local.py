@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from bench.errors import BenchError
 from bench.executors import Executor
+from bench.jobs import Job
 from bench.processes import Event
-from bench.worker import Job, Stop, run_job
+from bench.worker import Stop, run_job
 
 WAIT_SECONDS = 0.2
 
