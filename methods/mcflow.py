@@ -27,7 +27,7 @@ from methods.training import adam, products_in, seeded, train
 
 IMPUTE_BATCH = 1024
 # From the published networks, a few hundred steps on 3072 values end worse than the start; see the docs.
-COLOUR_QUICK = {"epochs": 4, "batch_size": 512, "hidden": 128, "residual": True}
+COLOUR_QUICK = {"epochs": 2, "batch_size": 512, "hidden": 128, "residual": True}
 
 
 @dataclass
