@@ -58,14 +58,14 @@ def of_folder(folder: Path, plugins: Sequence[Path], data_dir: Path | None) -> S
 
 def _of_folders(folders: Iterable[Path], plugins: Sequence[Path], data_dir: Path | None) -> list[Standing]:
     known = find_methods(plugins)
-    described = describe_all(known.values())
+    read = [(folder, *_read(folder)) for folder in folders]
+    named = {result.cell.method for _, result, _ in read if result is not None}
+    described = describe_all(source for name, source in known.items() if name in named)
     standings = []
-    for folder in folders:
-        result, fault = _read(folder)
+    for folder, result, fault in read:
         cell = rebuild(result, known, described) if result else fault
-        standings.append(
-            _standing(title_of(folder), cell, CellFolder(folder.parent, Path(folder.name)), data_dir)
-        )
+        place = CellFolder(folder.parent, Path(folder.name))
+        standings.append(_standing(title_of(folder), cell, place, data_dir))
     return standings
 
 
