@@ -105,7 +105,9 @@ def test_schedule_by_hand() -> None:
 def test_with_patience_the_rate_falls_only_once_the_error_is_flat() -> None:
     schedule = Schedule(UNetImputer(epochs=10, patience=3, tolerance=0.01), steps=1000)
     errors = [8.0, 4.0, 2.0, 1.0, 0.999, 0.998, 0.997]
-    assert not any(schedule.after_epoch(epochs, {"hidden error": e}) for epochs, e in enumerate(errors[:6], 1))
+    assert not any(
+        schedule.after_epoch(epochs, {"hidden error": e}) for epochs, e in enumerate(errors[:6], 1)
+    )
     assert schedule(699) == 1
     assert not schedule.after_epoch(7, {"hidden error": errors[6]})
     again = Schedule(UNetImputer(epochs=10, patience=3, tolerance=0.01), steps=1000)
@@ -119,7 +121,9 @@ def test_with_patience_the_rate_falls_only_once_the_error_is_flat() -> None:
 
 def test_an_error_that_goes_on_falling_meets_the_bound() -> None:
     schedule = Schedule(UNetImputer(epochs=2, patience=3), steps=20)
-    ended = [schedule.after_epoch(epochs, {"hidden error": 0.9**epochs}) for epochs in range(1, MOST_EPOCHS + 3)]
+    ended = [
+        schedule.after_epoch(epochs, {"hidden error": 0.9**epochs}) for epochs in range(1, MOST_EPOCHS + 3)
+    ]
     assert ended.index(True) == MOST_EPOCHS + 1
 
 
