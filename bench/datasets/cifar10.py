@@ -135,7 +135,9 @@ def _from_archive(archive: Path, target: Path) -> None:
         with tarfile.open(archive) as members:
             for member in members:
                 folder, _, name = member.name.rpartition("/")
-                stream = members.extractfile(member) if folder == BATCHES and name in BATCH_FILES else None
+                # A link is no batch, wherever it leads.
+                wanted = folder == BATCHES and name in BATCH_FILES and member.isfile()
+                stream = members.extractfile(member) if wanted else None
                 if stream is not None:
                     contents[name] = stream.read(LARGEST_BYTES)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:

@@ -8,6 +8,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -106,7 +107,7 @@ def two_folders(folder: Path) -> None:
         shutil.copy(folder / "images.npz", folder / name)
 
 
-def stored(**changes: object) -> Setup:
+def stored(**changes: Any) -> Setup:
     """A result of an honest run, changed."""
 
     def write(folder: Path) -> None:
@@ -294,7 +295,7 @@ CONTRADICTIONS: dict[str, tuple[Setup, str]] = {
     "merge: torn": (text(f"elsewhere/{CELL}/result.json", TORN), "is not whole JSON"),
 }
 
-# How else a fit may end is in test_run.py.
+# How else a fit may end is in test_endings.py.
 ROWS: dict[str, tuple[str, str]] = {
     "raises": ("raise RuntimeError('first\\nsecond \\x1b[2J')", "RuntimeError: first second"),
     "outside": ("self.value = 7.0", "must lie in [0, 1]"),
