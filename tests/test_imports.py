@@ -85,12 +85,16 @@ assert not heavy, heavy
 """
 
 
-@pytest.mark.parametrize("command", ["--help", "methods", "methods", "table", "run --help", "check --help"])
+@pytest.mark.parametrize(
+    "command", ["--help", "methods", "methods", "table", "run --help", "check --help", "plan"]
+)
 def test_what_only_reads_imports_no_torch(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, command: str
 ) -> None:
     cache = tmp_path_factory.getbasetemp() / "described"
     arguments = command.split()
+    if command == "plan":
+        arguments += ["--methods", "mean", "--dataset", "mnist"]
     if command == "table":
         arguments += ["--results", str(store(tmp_path / "runs", result("prflow"), result("mcflow")))]
     done = subprocess.run(

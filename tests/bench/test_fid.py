@@ -172,6 +172,12 @@ def test_score_says_what_it_was_measured_with(monkeypatch: pytest.MonkeyPatch, t
     few = Scoring(truth[:16], imputed[:16], observed[:16], None, train, "sha256:0", "mnist")
     with pytest.raises(Unavailable, match="16 features of Patches"):
         fid.score(few)
+    floorless = Scoring(truth, imputed, observed, None, train[:16], "sha256:0", "mnist")
+    scores = fid.score(floorless)
+    assert scores["value"] == perfect["value"] and scores["floor"] is None
+    assert scores["floor_reason"] == (
+        "the floor on 16 features of Patches needs more than 16 training images, not 16"
+    )
 
 
 def test_quantising_rounds_to_the_nearest_level() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench.errors import BenchError
+from bench.grid import Grid
 from bench.problem import Problem, load, open_incomplete, pose
 
 
@@ -85,3 +87,14 @@ def test_too_many_images_are_refused_unless_a_preset_asks(archive: Path) -> None
         pose(Problem(str(archive), train=11))
     posed = pose(Problem(str(archive), train=11, test=3, strict=()))
     assert (posed.facts["train"], posed.facts["test"]) == (10, 3)
+
+
+def test_only_a_size_given_by_hand_is_enforced(archive: Path) -> None:
+    """10 training and 6 test images; the preset smoke asks for 1,000 and 600."""
+    grid = Grid(["mean"], [str(archive)], rates=[0.5], seeds=[0], preset="smoke")
+    (cell,) = replace(grid, train=5).cells()
+    posed = pose(cell.problem)
+    assert (posed.facts["train"], posed.facts["test"]) == (5, 6)
+    (cell,) = replace(grid, test=7).cells()
+    with pytest.raises(BenchError, match="has 6 test images; 7 were asked for"):
+        pose(cell.problem)
