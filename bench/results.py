@@ -7,9 +7,14 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
+from zipfile import BadZipFile
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SCHEMA = 1
 LARGEST_BYTES = 50_000_000
@@ -120,6 +125,11 @@ class Cost(_Part):
     peak_memory_mb: Number = None
     parameters: Number = None
 
+    @property
+    def images_per_second(self) -> float | None:
+        """How many images are imputed in a second; None where that is not recorded."""
+        return 1000 / self.impute_ms_per_image if self.impute_ms_per_image else None
+
 
 class Display(_Part):
     """How tables show a result.
@@ -194,6 +204,18 @@ class Result(_Part):
                 if isinstance(loss, int | float) and math.isfinite(loss):
                     found.setdefault(clean(name), []).append(float(loss))
         return found
+
+    def per_image(self, metric: str) -> NDArray[np.float64] | None:
+        """(N,): each test image's own score by this metric; None where none is stored."""
+        import numpy as np
+
+        try:
+            with np.load(self.path.with_name("per-image.npz"), allow_pickle=False) as stored:
+                names, scores = stored["metrics"].tolist(), stored["scores"]
+            row = scores[names.index(metric)].astype(np.float64)
+        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, BadZipFile):
+            return None
+        return row if row.ndim == 1 and np.isfinite(row).all() else None
 
     @property
     def settings_label(self) -> str:

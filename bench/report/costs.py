@@ -13,14 +13,14 @@ from bench.results import Result, clean
 
 COSTS = {
     "fit_seconds": "fit (s)",
-    "impute_ms_per_image": "imputation (ms an image)",
+    "images_per_second": "imputed (images/s)",
     "peak_memory_mb": "peak memory (MB)",
     "parameters": "parameters",
 }
 
 
-def cost_table(group: Group, paper: Published) -> Table:
-    """The mean cost of every row over its complete cells, all rates and seeds."""
+def cost_table(group: Group, paper: Published, number: int) -> Table:
+    """The mean cost of every row over its complete cells, all rates and seeds; `number` is the table's."""
     blocks = lines_of(group, paper)
     machines = {machine for result in group.results if result.ok and (machine := _machine(result))}
     rows = tuple(
@@ -29,7 +29,7 @@ def cost_table(group: Group, paper: Published) -> Table:
     columns = (*(Column(title) for title in COSTS.values()), Column("cells"))
     measured = [f"Measured on {machine}." for machine in machines] if len(machines) == 1 else []
     caption = ("Means over the complete cells: all rates and seeds.", *measured)
-    return Table(4, "cost", "Cost", columns, rows, about(group, paper), caption)
+    return Table(number, "cost", "Cost", columns, rows, about(group, paper), caption)
 
 
 def _row(line: Line, group: Group, name_machines: bool) -> Row:

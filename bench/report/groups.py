@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -104,6 +105,18 @@ def group_results(results: Iterable[Result]) -> tuple[list[Group], list[str]]:
             remarks = (*split, *_disagreements(own))
             groups.append(Group(mechanism, preset, tuple(own), part + 1, parts, remarks))
     return groups, warnings
+
+
+def folder_names(groups: Iterable[Group]) -> list[str]:
+    """A folder's name for every group: mechanism, preset and part, in plain characters; no two alike."""
+    names: list[str] = []
+    for group in groups:
+        part = f"-part{group.part}" if group.parts > 1 else ""
+        text = f"{group.mechanism}-{group.preset}{part}"
+        plain = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:100] or "group"
+        alike = sum(name == plain or name.startswith(f"{plain}-again") for name in names)
+        names.append(f"{plain}-again{alike}" if alike else plain)
+    return names
 
 
 def _signature(result: Result) -> list[str | int | None]:

@@ -152,15 +152,18 @@ def _characters(table: Table, shown: Sequence[int]) -> int:
 
 
 def _tabular(table: Table, shown: Sequence[int]) -> str:
-    blocks = ["".join(_rows(block, table, shown)) for block in table.blocks]
+    rule = f"\\cmidrule(l){{2-{2 + len(shown)}}}\n"
+    blocks = [
+        (rule if continued else "\\midrule\n") + "".join(_rows(block, continued, table, shown))
+        for block, continued in table.sections
+    ]
     lines = [
         # A piece wider than the text is scaled down to it; others keep their size.
         "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
         f"\\begin{{tabular}}{{ll{'r' * len(shown)}}}",
         "\\toprule",
         *_heading([table.columns[at] for at in shown]),
-        "\\midrule",
-        "\\midrule\n".join(blocks) + "\\bottomrule",
+        "".join(blocks) + "\\bottomrule",
         "\\end{tabular}}",
     ]
     return "\n".join(lines)
@@ -179,10 +182,11 @@ def _heading(columns: Sequence[Column]) -> list[str]:
     return [" & ".join(top) + " \\\\", rules, " & ".join(below) + " \\\\"]
 
 
-def _rows(block: Iterable[Row], table: Table, shown: Sequence[int]) -> list[str]:
+def _rows(block: Iterable[Row], continued: bool, table: Table, shown: Sequence[int]) -> list[str]:
     lines = []
     for position, row in enumerate(block):
-        dataset = escape(row.dataset) + _superscript(table.marks(row.dataset_notes)) if position == 0 else ""
+        first = position == 0 and not continued
+        dataset = escape(row.dataset) + _superscript(table.marks(row.dataset_notes)) if first else ""
         entries = [_entry(row.entries[at], table) for at in shown]
         lines.append(" & ".join([dataset, escape(row.method), *entries]) + " \\\\\n")
     return lines

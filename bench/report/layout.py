@@ -60,7 +60,7 @@ class Table:
         name: a short name for files.
         about: sentences that hold for all tables of a group: preset, mechanism, sizes, remarks.
         caption: sentences that say what these numbers are.
-        blocks: the rows, data set by data set.
+        blocks: the rows, data set by data set; the baselines of each in a block of their own.
     """
 
     number: int
@@ -74,6 +74,12 @@ class Table:
     @property
     def heading(self) -> str:
         return f"Table {self.number}: {self.title}"
+
+    @property
+    def sections(self) -> list[tuple[tuple[Row, ...], bool]]:
+        """The blocks, each with whether it goes on with the data set of the one above: its baselines."""
+        before = ["", *(block[0].dataset for block in self.blocks)]
+        return [(block, block[0].dataset == above) for block, above in zip(self.blocks, before, strict=False)]
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -103,13 +109,21 @@ class Line:
     def at(self, rate: float) -> list[Result]:
         return [result for result in self.results if result.cell.rate == rate]
 
+    @property
+    def baseline(self) -> bool:
+        return any(result.display.baseline for result in self.results)
+
+    def label(self, group: Group) -> str:
+        """The method as a reader reads it, with the settings that differ from the preset's."""
+        method = spelled("method", self.method, group.results)
+        return f"{method} ({self.settings})" if self.settings else method
+
     def row(self, group: Group, entries: Iterable[Entry]) -> Row:
         """The row of this line, its names spelled for a reader."""
         results = group.of_dataset(self.dataset)
-        method = spelled("method", self.method, group.results)
         return Row(
             spelled("dataset", self.dataset, results),
-            f"{method} ({self.settings})" if self.settings else method,
+            self.label(group),
             tuple(entries),
             _unofficial(results),
         )
@@ -142,7 +156,9 @@ def dataset_order(group: Group, paper: Published) -> list[str]:
 
 
 def lines_of(group: Group, paper: Published, published_metric: str = "") -> list[list[Line]]:
-    """The rows of each data set: the paper's methods first, in its order, then the others by name.
+    """The rows of each data set in one block, or two where there are baselines beside other methods.
+
+    The paper's methods come first, in its order, then the others by name.
 
     Args:
         published_metric: the paper's methods have a row, even where nothing of ours is stored, if the
@@ -159,7 +175,9 @@ def lines_of(group: Group, paper: Published, published_metric: str = "") -> list
             if metric == published_metric and of == dataset and rate in rates
         }
         ordered = sorted(keys, key=lambda key: (_rank(key[0], paper.methods), key[1]))
-        blocks.append([_line(dataset, method, settings, results) for method, settings in ordered])
+        lines = [_line(dataset, method, settings, results) for method, settings in ordered]
+        parts = ([line for line in lines if line.baseline is kind] for kind in (False, True))
+        blocks += [part for part in parts if part]
     return blocks
 
 

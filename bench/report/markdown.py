@@ -32,11 +32,12 @@ def markdown_table(table: Table) -> str:
         _line(escape(head) for head in heads),
         _line(["---", "---", *["---:"] * len(table.columns)]),
     ]
-    for block in table.blocks:
+    for block, continued in table.sections:
+        if continued:
+            lines.append(_line(["", "*Baselines*", *("" for _ in table.columns)]))
         for position, row in enumerate(block):
-            dataset = (
-                escape(row.dataset) + _superscript(table.marks(row.dataset_notes)) if position == 0 else ""
-            )
+            first = position == 0 and not continued
+            dataset = escape(row.dataset) + _superscript(table.marks(row.dataset_notes)) if first else ""
             lines.append(
                 _line([dataset, escape(row.method), *(_entry(entry, table) for entry in row.entries)])
             )

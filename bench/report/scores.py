@@ -4,39 +4,19 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bench.report.groups import Group, short, spelled
 from bench.report.layout import Column, Entry, Line, Row, Table, about, dataset_order, lines_of, number
+from bench.report.metrics import Score
 from bench.report.published import MECHANISM, Published
+from bench.report.significance import FEWEST_SEEDS, Verdict, against_best
 from bench.results import Result
 
 FLOOR = "complete training images (floor)"
 EMPTY = Entry("")
 NOT_RUN = Entry(notes=("not run",))
 NOT_PUBLISHED = Entry(notes=("the paper has no such number",))
-
-
-@dataclass(frozen=True)
-class Score:
-    """A metric with a table of its own.
-
-    Attributes:
-        ratio: its scale is the judge's, so it compares between papers in ratios only.
-    """
-
-    number: int
-    name: str
-    title: str
-    lower_is_better: bool
-    ratio: bool = False
-
-
-SCORES = (
-    Score(1, "rmse", "RMSE on the missing test pixels, values in [0, 1] (lower is better)", True),
-    Score(2, "fid", "FID between imputed and complete test images (lower is better)", True, ratio=True),
-    Score(3, "scc", "SCC of the imputed test images (higher is better)", False),
-)
 
 
 class ScoreTable:
@@ -57,15 +37,20 @@ class ScoreTable:
         values = [self._values(line.at(rate)) for line in lines for rate in self.rates]
         self.seed_counts = {len(found) for found in values if found}
         self.ours = {(line, rate): self._entry(line, rate) for line in lines for rate in self.rates}
-        for block in self.blocks:
+        self.verdicts: list[Verdict] = []
+        for dataset in dataset_order(group, paper):
             for rate in self.rates:
-                self._mark_best([(line, rate) for line in block])
+                self._mark_best([(line, rate) for line in lines if line.dataset == dataset])
 
     def build(self) -> Table:
-        blocks = tuple(self._rows(lines) for lines in self.blocks)
+        following = [*self.blocks[1:], []]
+        blocks = tuple(
+            self._rows(lines, last=not below or below[0].dataset != lines[0].dataset)
+            for lines, below in zip(self.blocks, following, strict=True)
+        )
         return Table(
             number=self.score.number,
-            name=self.score.name,
+            name=self.score.file_name,
             title=self.score.title,
             columns=self._columns(),
             blocks=blocks,
@@ -80,14 +65,14 @@ class ScoreTable:
         subs = ("ours", "ratio", "paper's") if self.score.ratio else ("ours", "paper", "deviation")
         return tuple(Column(head, sub) for head in heads for sub in subs)
 
-    def _rows(self, lines: list[Line]) -> tuple[Row, ...]:
+    def _rows(self, lines: list[Line], last: bool) -> tuple[Row, ...]:
         rows = []
         for line in lines:
             entries = [
                 entry for rate in self.rates for entry in (self.ours[line, rate], *self._beside(line, rate))
             ]
             rows.append(line.row(self.group, entries))
-        if self.score.name == "fid":
+        if last and self.score.name == "fid":
             rows.append(replace(rows[0], method=FLOOR, entries=tuple(self._floors(lines[0].dataset))))
         return tuple(rows)
 
@@ -116,14 +101,16 @@ class ScoreTable:
         return Entry(text, mean, spread, len(values), notes=notes)
 
     def _mark_best(self, places: list[tuple[Line, float]]) -> None:
-        """Mark the best of two or more, with whatever prints as the same number."""
-        values = [value for place in places if (value := self.ours[place].value) is not None]
-        if len(values) < 2:
+        """Mark the best of two or more, whatever prints as the same number, and what a test ties with it."""
+        values = {place: value for place in places if (value := self.ours[place].value) is not None}
+        if len(values) < 2 or self.score.lower_is_better is None:
             return
-        best = number(min(values) if self.score.lower_is_better else max(values))
-        for place in places:
-            value = self.ours[place].value
-            if value is not None and number(value) == best:
+        best = (min if self.score.lower_is_better else max)(values, key=values.__getitem__)
+        others = [line for line, _ in values if line is not best[0]]
+        verdict = against_best(best[0], others, best[1], self.score)
+        self.verdicts.append(verdict)
+        for place, value in values.items():
+            if place[0] in verdict.tied or number(value) == number(values[best]):
                 self.ours[place] = replace(self.ours[place], best=True)
 
     def _published(self, line: Line, rate: float) -> float | None:
@@ -176,10 +163,10 @@ class ScoreTable:
 
     def _caption(self) -> list[str]:
         lines = [self._seeds()]
-        if any(entry.best for entry in self.ours.values()):
-            lines.append(
-                "Bold: the best mean of each data set and rate; no test of significance is behind it."
-            )
+        lines += self._bold()
+        datasets = [block[0].dataset for block in self.blocks]
+        if len(datasets) > len(set(datasets)):
+            lines.append("Baselines are in a block of their own below the other methods of a data set.")
         lines += self._judges()
         if self.score.name == "fid":
             lines.append("Floor: the FID between the complete test and the complete training images.")
@@ -195,6 +182,25 @@ class ScoreTable:
         elif self.compare:
             lines.append("Paper: the numbers published with PRFlow. Deviation: ours minus the paper's.")
         return lines
+
+    def _bold(self) -> list[str]:
+        """What bold means, and by which test."""
+        tested, untested = (
+            sum(getattr(one, name) for one in self.verdicts) for name in ("tested", "untested")
+        )
+        if not self.verdicts:
+            return []
+        if not tested:
+            why = _why_untested(self.seed_counts)
+            return [f"Bold: the best mean of each data set and rate; no test is behind it, since {why}."]
+        over = "seeds" if self.score.ratio else "test images and seeds, both random effects,"
+        line = (
+            f"Bold: the best mean of each data set and rate, and all that a paired two-sided test over "
+            f"{over} cannot tell from it at 5 % with Holm's correction."
+        )
+        if untested:
+            line += f" For want of shared seeds or of scores of single images, {untested} were not compared."
+        return [line]
 
     def _seeds(self) -> str:
         seeds = sorted({result.cell.seed for result in self.group.results})
@@ -221,6 +227,12 @@ class ScoreTable:
                 known = f" ({', '.join(facts)})" if facts else ""
                 judges.append(f"{spelled('dataset', dataset, results)}: {named[0].judge}{known}")
         return [f"Judges: {'; '.join(judges)}."] if judges else []
+
+
+def _why_untested(seed_counts: set[int]) -> str:
+    if max(seed_counts) < FEWEST_SEEDS:
+        return "there is one seed"
+    return "scores of single images are not stored for two shared seeds"
 
 
 def _ratio(value: float | None, best: float | None) -> Entry:

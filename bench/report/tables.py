@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from bench.report.costs import cost_table
 from bench.report.groups import Group
 from bench.report.layout import Table
+from bench.report.metrics import SCORES, scores_of
 from bench.report.published import Published
-from bench.report.scores import SCORES, ScoreTable
+from bench.report.scores import ScoreTable
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class TableSet:
 
 
 def build_tables(groups: Iterable[Group], paper: Published, compare: bool) -> list[TableSet]:
-    """Tables 1-3 and the costs of every group.
+    """Tables 1-3, those of plugins' metrics and the costs of every group.
 
     Args:
         compare: set the paper's numbers beside ours.
@@ -30,8 +31,11 @@ def build_tables(groups: Iterable[Group], paper: Published, compare: bool) -> li
         TableSet(
             group,
             (
-                *(ScoreTable(group, paper, compare, score).build() for score in SCORES),
-                cost_table(group, paper),
+                *(
+                    ScoreTable(group, paper, compare and score in SCORES, score).build()
+                    for score in scores_of(group)
+                ),
+                cost_table(group, paper, len(scores_of(group)) + 1),
             ),
         )
         for group in groups

@@ -64,9 +64,10 @@ def _grid(table: Table, shown: Sequence[int], terminal: bool) -> RichTable:
         column = table.columns[position]
         head = f"{column.head}\n{column.sub}" if column.sub else column.head
         grid.add_column(Text(head, justify="right"), justify="right", no_wrap=True)
-    for block in table.blocks:
+    for block, continued in table.sections:
         for position, row in enumerate(block):
-            dataset = row.dataset + _marks(table.marks(row.dataset_notes)) if position == 0 else ""
+            first = position == 0 and not continued
+            dataset = row.dataset + _marks(table.marks(row.dataset_notes)) if first else ""
             entries = [_entry(row.entries[place], table, terminal) for place in shown]
             grid.add_row(Text(dataset), Text(row.method), *entries, end_section=row is block[-1])
     return grid

@@ -178,4 +178,4 @@ def check_survives(document: Any) -> None:
             return
     groups, _ = group_results([read])
     (tables,) = build_tables(groups, prflow_paper(), compare=True)
-    assert len(tables.tables) == 4
+    assert len(tables.tables) == 4 + len(read.metrics.keys() - {"rmse", "fid", "scc"})

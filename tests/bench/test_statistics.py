@@ -4,8 +4,26 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from bench.statistics import bootstrap_ratios, interval
+from bench.statistics import bootstrap_ratios, holm, interval, mean_interval, paired_p_value, rank
+
+DEMSAR = [
+    (0.763, 0.768, 0.771, 0.798),
+    (0.599, 0.591, 0.590, 0.569),
+    (0.954, 0.971, 0.968, 0.967),
+    (0.628, 0.661, 0.654, 0.657),
+    (0.882, 0.888, 0.886, 0.898),
+    (0.936, 0.931, 0.916, 0.931),
+    (0.661, 0.668, 0.609, 0.685),
+    (0.583, 0.583, 0.563, 0.625),
+    (0.775, 0.838, 0.866, 0.875),
+    (1.000, 1.000, 1.000, 1.000),
+    (0.940, 0.962, 0.965, 0.962),
+    (0.619, 0.666, 0.614, 0.669),
+    (0.972, 0.981, 0.9751, 0.975),
+    (0.957, 0.978, 0.946, 0.970),
+]
 
 
 def test_interval_of_a_mean_is_the_textbook_one() -> None:
@@ -64,3 +82,61 @@ def test_a_draw_without_denominator_is_left_out() -> None:
     ratios = bootstrap_ratios(np.array([0.0, 1.0]), np.array([0.0, 1.0]), replicates=1000)
     assert np.all(ratios == 1)
     assert 700 < len(ratios) < 800
+
+
+def test_interval_of_a_mean_over_seeds_is_student_s() -> None:
+    # 1, 2, 3: mean 2, s = 1, and t at 97.5 % with 2 degrees of freedom is 4.3027.
+    assert mean_interval([1.0, 2.0, 3.0]) == pytest.approx(
+        (2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), rel=1e-4
+    )
+
+
+def test_paired_test_of_one_column_is_student_s() -> None:
+    differences = np.array([[0.3], [0.1], [0.4], [-0.05]])
+    assert paired_p_value(differences) == pytest.approx(stats.ttest_1samp(differences[:, 0], 0).pvalue)
+
+
+def test_paired_test_of_seeds_that_all_agree_on_each_image_is_over_seeds_and_images() -> None:
+    """By hand: rows (1, 3) and (2, 4): mean 2.5, S = 2 (0.5^2 + 0.5^2) = 1, I = 2 (1 + 1) = 4, R = 0.
+
+    The variance is (1 + 4) / 4 and the degrees of freedom 5^2 / 1 = 25: t = 2.5 / sqrt(1.25) = 2.2361.
+    """
+    p_value = paired_p_value(np.array([[1.0, 3.0], [2.0, 4.0]]))
+    assert p_value == pytest.approx(2 * stats.t.sf(2.5 / 1.25**0.5, 25))
+
+
+def test_paired_test_errs_about_as_often_as_it_says() -> None:
+    """2,000 draws without a difference, where seeds and images both move many values at once."""
+    generator = np.random.default_rng(1)
+    drawn = [
+        generator.normal(0, 0.3, (4, 1)) + generator.normal(0, 1, (1, 60)) + generator.normal(0, 1, (4, 60))
+        for _ in range(2000)
+    ]
+    assert 0.03 < np.mean([paired_p_value(one) < 0.05 for one in drawn]) < 0.08
+    # Taken for independent, the same values would err far more often.
+    assert np.mean([stats.ttest_1samp(one.ravel(), 0).pvalue < 0.05 for one in drawn]) > 0.2
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_keeps_the_order_and_lies_between_none_and_bonferroni(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    for plain, corrected in zip(p_values, adjusted, strict=True):
+        assert plain <= corrected <= min(1.0, len(p_values) * plain)
+    assert sorted(range(len(p_values)), key=lambda at: (p_values[at], adjusted[at])) == sorted(
+        range(len(p_values)), key=lambda at: (adjusted[at], p_values[at])
+    )
+
+
+def test_holm_by_hand() -> None:
+    # 0.01 x 4, 0.03 x 2 and 0.04 x 1 raised to the one before, 0.005 x ... sorted: 0.005, 0.01, 0.03, 0.04.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_ranking_of_demsar_s_example() -> None:
+    """Demsar, 2006, Table 6: four classifiers on 14 data sets, critical difference 1.25."""
+    auc = np.array(DEMSAR)
+    ranking = rank(auc, lower_is_better=False)
+    assert ranking.ranks == pytest.approx((3.143, 2.000, 2.893, 1.964), abs=5e-4)
+    assert ranking.critical_difference == pytest.approx(1.25, abs=5e-3)
+    # Friedman's chi-squared of 9.28; three pairs of ties and one of all four: 1 - (3 * 6 + 60) / (14 * 60).
+    assert ranking.p_value == pytest.approx(stats.chi2.sf(9.28 / (1 - 78 / 840), 3), rel=0.01)

@@ -37,7 +37,7 @@ def test_prints_and_writes_every_format(root: Path, capsys: pytest.CaptureFixtur
         f"pixel-{preset}/{name}" for preset in ("quick", "smoke") for name in ("rmse", "fid", "scc", "cost")
     }
     expected = {f"{name}.{kind}" for name in tables for kind in ("csv", "tex")}
-    assert names == expected | {"long.csv", "tables.tex", "tables.md"}
+    assert names == expected | {"long.csv", "tables.tex", "tables.md", "citations.bib"}
     assert all(path.read_text(encoding="utf-8") for path in written)
     for title in ("Table 1: RMSE", "Table 2: FID", "Table 3: SCC", "Table 4: Cost"):
         assert out.count(title) == 2

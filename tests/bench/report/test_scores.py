@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.report.groups import group_results
@@ -251,7 +253,7 @@ def test_costs_are_means_over_complete_cells(tmp_path: Path) -> None:
         failed("mcflow", "it broke", rate=0.9),
     ]
     table = tables_of(tmp_path, *documents)["cost"]
-    assert texts(table, "PRFlow") == ["200", "1.5", "512", "1,234,567", "2"]
+    assert texts(table, "PRFlow") == ["200", "667", "512", "1,234,567", "2"]
     assert texts(table, "MCFlow") == [DASH, DASH, DASH, DASH, "0"]
     assert table.notes == ("no complete cell",)
     assert "Measured on A CPU (2 cores), 2 threads." in table.caption
@@ -269,3 +271,87 @@ def test_every_row_has_an_entry_a_column(tmp_path: Path) -> None:
     for table in tables.values():
         for one in (one for block in table.blocks for one in block):
             assert len(one.entries) == len(table.columns)
+
+
+def test_baselines_have_a_block_of_their_own(tmp_path: Path) -> None:
+    documents = [
+        result(method, dataset, display={"baseline": method != "prflow"}, rmse=rmse)
+        for dataset in ("mnist", "cifar10")
+        for method, rmse in (("prflow", 0.3), ("a", 0.1), ("b", 0.2))
+    ]
+    tables = tables_of(tmp_path, *documents, result("a", "celeba", display={"baseline": True}))
+    table = tables["rmse"]
+    assert [[one.method for one in block] for block in table.blocks] == [["PRFlow"], ["a", "b"]] * 2 + [["a"]]
+    assert [continued for _, continued in table.sections] == [False, True, False, True, False]
+    # They compete with the others all the same.
+    assert best(table) == {("MNIST", "a", "0.8"), ("CIFAR-10", "a", "0.8")}
+    floors = [[one.method for one in block if "floor" in one.method] for block in tables["fid"].blocks]
+    assert [len(found) for found in floors] == [0, 1, 0, 1, 1]
+
+
+def test_metrics_of_plugins_have_tables_after_the_papers_three(tmp_path: Path) -> None:
+    def with_metrics(method: str, mae: float) -> dict[str, Any]:
+        own = {"mae": {"value": mae, "lower_is_better": False, "title": "A title"}, "../odd": {"value": mae}}
+        return result(method, metrics=own)
+
+    found = tables_of(tmp_path, with_metrics("prflow", 0.1), with_metrics("mcflow", 0.3), compare=True)
+    assert [table.number for table in found.values()] == [1, 2, 3, 4, 5, 6]
+    odd, mae, cost = list(found.values())[3:]
+    assert mae.title == "A title (higher is better)"
+    assert texts(mae, "PRFlow") == ["0.1000"] and best(mae) == {("MNIST", "MCFlow", "0.8")}
+    assert "/" not in odd.name and best(odd) == set()
+    assert cost.name == "cost"
+
+
+def write_scores(root: Path, scores: dict[tuple[str, int], np.ndarray], metric: str = "rmse") -> None:
+    for path in root.rglob("result.json"):
+        cell = json.loads(path.read_text())["cell"]
+        own = scores.get((cell["method"], cell["seed"]))
+        if own is not None:
+            np.savez(path.with_name("per-image.npz"), metrics=np.array([metric]), scores=own[None])
+
+
+def first_table(root: Path) -> Table:
+    found, _ = read_results(root)
+    (tables,) = build_tables(group_results(found)[0], prflow_paper(), False)
+    return tables.tables[0]
+
+
+def test_whatever_a_paired_test_ties_with_the_best_is_bold(tmp_path: Path) -> None:
+    """Images differ much and methods by little: only pairing tells "worse" from the best, not "alike"."""
+    seeds, generator = range(4), np.random.default_rng(5)
+    means = {"best": 0.16, "alike": 0.161, "worse": 0.17}
+    documents = [result(method, seed=seed, rmse=rmse) for method, rmse in means.items() for seed in seeds]
+    root = store(tmp_path, *documents)
+    hard = generator.exponential(1.0, 300)
+    noise = {name: generator.normal(0, 0.1, (4, 300)) for name in means}
+    shift = {"best": 0.0, "alike": 0.0, "worse": 0.05}
+    write_scores(
+        root, {(name, seed): hard + noise[name][seed] + shift[name] for name in means for seed in seeds}
+    )
+    table = first_table(root)
+    assert best(table) == {("MNIST", "best", "0.8"), ("MNIST", "alike", "0.8")}
+    (line,) = [line for line in table.caption if line.startswith("Bold")]
+    assert "paired" in line and "Holm" in line and "test images and seeds" in line
+
+
+def test_without_seeds_or_scores_the_plain_best_is_bold_and_the_caption_says_so(tmp_path: Path) -> None:
+    methods = {"mcflow": 0.2, "prflow": 0.1}
+    one = store(tmp_path / "one", *(result(name, rmse=rmse) for name, rmse in methods.items()))
+    assert best(first_table(one)) == {("MNIST", "PRFlow", "0.8")}
+    assert any("no test is behind it, since there is one seed" in line for line in first_table(one).caption)
+    several = [result(name, seed=seed, rmse=rmse) for name, rmse in methods.items() for seed in (0, 1)]
+    unstored = store(tmp_path / "several", *several)
+    (unstored / "mnist").rglob("result.json").__next__().with_name("per-image.npz").write_bytes(b"torn")
+    assert best(first_table(unstored)) == {("MNIST", "PRFlow", "0.8")}
+    assert any("scores of single images are not stored" in line for line in first_table(unstored).caption)
+
+
+def test_an_fid_is_tested_over_seeds(tmp_path: Path) -> None:
+    """Differences -1 and -1.2: t = -11 on one degree of freedom, p = 0.058; -1, -1.1, -1.05: p = 0.0008."""
+    two = [result("a", seed=seed, fid=fid) for seed, fid in enumerate((1.0, 1.1))]
+    two += [result("b", seed=seed, fid=fid) for seed, fid in enumerate((2.0, 2.3))]
+    assert best(tables_of(tmp_path / "two", *two)["fid"]) == {("MNIST", "a", "0.8"), ("MNIST", "b", "0.8")}
+    three = [result("a", seed=seed, fid=1.0) for seed in range(3)]
+    three += [result("b", seed=seed, fid=fid) for seed, fid in enumerate((2.0, 2.1, 2.05))]
+    assert best(tables_of(tmp_path / "three", *three)["fid"]) == {("MNIST", "a", "0.8")}

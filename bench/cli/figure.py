@@ -1,0 +1,167 @@
+"""`bench figure`: Figures 2 to 5 and the plots, from stored results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cli.options import results_option
+from bench.cli.stored import choose_results, comma_separated, filter_options, grouped
+from bench.errors import BenchError
+from bench.names import unknown
+
+if TYPE_CHECKING:
+    from bench.report.figures.style import Drawn
+    from bench.report.groups import Group
+    from bench.report.published import Published
+    from bench.results import Result
+
+KINDS = {
+    "errors": "Figures 2 and 3: imputed images over their error maps, groups by rate",
+    "images": "Figures 4 and 5: complete, observed, and a column a method",
+    "rates": "each metric against the rate, with intervals",
+    "cost": "each metric against the seconds of the fit",
+    "training": "losses by epoch",
+    "ranks": "critical-difference diagrams over data sets and rates",
+}
+FORMATS = ("png", "pdf")
+
+
+@click.command("figure", epilog="Kinds: " + "; ".join(f"{name} ({what})" for name, what in KINDS.items()))
+@click.argument("kinds", nargs=-1, metavar="[KIND]...")
+@results_option
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Where the files go.  [default: RESULTS/figures]"
+)
+@filter_options
+@click.option("--rates", help="Only these fractions missing.")
+@click.option("--images", help="Which of the stored test images, by position from 0: 3,14,15.")
+@click.option(
+    "--count", type=click.IntRange(min=1), help="How many images, evenly spaced.  [default: 2; images 6]"
+)
+@click.option("--seed", type=int, help="Whose images; the smallest stored otherwise.")
+@click.option("--format", "formats", default=",".join(FORMATS), show_default=True)
+def command(
+    kinds: tuple[str, ...],
+    results: Path,
+    output: Path | None,
+    preset: str | None,
+    datasets: str | None,
+    methods: str | None,
+    rates: str | None,
+    images: str | None,
+    count: int | None,
+    seed: int | None,
+    formats: str,
+) -> int:
+    """Draw figures from stored results: all kinds, or those named.
+
+    A caption in a text file goes with each.
+    """
+    for name in kinds:
+        if name not in KINDS:
+            raise BenchError(unknown("kind of figure", name, KINDS))
+    wanted_formats = comma_separated(formats)
+    for name in wanted_formats:
+        if name not in FORMATS:
+            raise BenchError(unknown("format", name, FORMATS))
+    positions = _whole_numbers(images)
+    chosen = choose_results(results, preset, datasets, methods)
+    chosen = _at_rates(chosen, rates)
+    from bench.report.figures.style import save, styled
+    from bench.report.groups import folder_names
+    from bench.report.published import prflow_paper
+
+    groups = grouped(chosen)
+    folder = output or results / "figures"
+    written = 0
+    with styled():
+        for group, name in zip(groups, folder_names(groups), strict=True):
+            for drawn in _figures(group, prflow_paper(), kinds or tuple(KINDS), positions, count, seed):
+                try:
+                    for path in save(drawn, folder / name, wanted_formats):
+                        click.echo(f"wrote {path}")
+                except OSError as error:
+                    raise BenchError(
+                        f"cannot write {error.filename} ({error.strerror}); choose another --output"
+                    ) from error
+                written += 1
+    if not written:
+        raise BenchError(f"the results below {results} hold nothing to draw of {', '.join(kinds or KINDS)}")
+    return 0
+
+
+def _figures(
+    group: Group,
+    paper: Published,
+    kinds: Sequence[str],
+    images: Sequence[int],
+    count: int | None,
+    seed: int | None,
+) -> Iterator[Drawn]:
+    """Every figure asked for of one group; what a group cannot fill is left out."""
+    from bench.report.figures import plots, ranks
+    from bench.report.layout import dataset_order
+    from bench.report.metrics import scores_of
+
+    scores = scores_of(group)
+    made: list[Drawn | None] = []
+    for dataset in dataset_order(group, paper):
+        made += _pictures(group, paper, dataset, kinds, images, count, seed)
+        if "training" in kinds:
+            made.append(plots.training(group, paper, dataset))
+    if "rates" in kinds:
+        made.append(plots.against_rate(group, paper, scores))
+    if "cost" in kinds:
+        made.append(plots.against_cost(group, paper, scores))
+    if "ranks" in kinds:
+        made += [ranks.critical_differences(group, paper, score) for score in scores]
+    yield from (drawn for drawn in made if drawn is not None)
+
+
+def _pictures(
+    group: Group,
+    paper: Published,
+    dataset: str,
+    kinds: Sequence[str],
+    images: Sequence[int],
+    count: int | None,
+    seed: int | None,
+) -> list[Drawn]:
+    from bench.report.figures.pictures import side_by_side, with_errors
+    from bench.report.samples import chosen_images, sample_sets
+
+    if not {"errors", "images"} & set(kinds):
+        return []
+    sets = sample_sets(group, paper, dataset, seed)
+    made = []
+    if "errors" in kinds and sets:
+        shown = chosen_images(count or 2, len(sets[0].truth.index), images)
+        made.append(with_errors(group, sets, shown, rule=not images))
+    if "images" in kinds:
+        for one in sets:
+            shown = chosen_images(count or 6, len(one.truth.index), images)
+            made.append(side_by_side(group, one, shown, rule=not images))
+    return made
+
+
+def _whole_numbers(text: str | None) -> list[int]:
+    try:
+        return [int(part) for part in comma_separated(text)]
+    except ValueError:
+        raise BenchError(f"--images {text!r} are not whole numbers with commas between") from None
+
+
+def _at_rates(results: Sequence[Result], rates: str | None) -> list[Result]:
+    try:
+        wanted = {float(part) for part in comma_separated(rates)}
+    except ValueError:
+        raise BenchError(f"--rates {rates!r} are not numbers with commas between") from None
+    known = {result.cell.rate for result in results}
+    for rate in sorted(wanted - known):
+        there = ", ".join(f"{one:g}" for one in sorted(known))
+        raise BenchError(f"no result at rate {rate:g}; there is: {there}")
+    return [result for result in results if not wanted or result.cell.rate in wanted]

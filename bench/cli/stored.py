@@ -1,0 +1,71 @@
+"""What the commands that read stored results share: which of them are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.report.groups import Group
+    from bench.results import Result
+
+
+def comma_separated(text: str | None) -> list[str]:
+    """The parts between commas, without the empty ones."""
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--preset, --dataset and --methods, for results that are there."""
+    for option in (
+        click.option("--methods", help="Only these methods."),
+        click.option("--dataset", "datasets", help="Only these data sets."),
+        click.option("--preset", help="Only these presets."),
+    ):
+        command = option(command)
+    return command
+
+
+def choose_results(root: Path, preset: str | None, datasets: str | None, methods: str | None) -> list[Result]:
+    """The results below a folder that are wanted; a warning for each file that is left out.
+
+    Raises:
+        BenchError: there are none, or none of a name.
+    """
+    from bench.results import read_results
+
+    found, warnings = read_results(root)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+    chosen: Sequence[Result] = found
+    for kind, wanted in (("preset", preset), ("dataset", datasets), ("method", methods)):
+        chosen = _choose(chosen, kind, comma_separated(wanted), root)
+    if not chosen:
+        raise BenchError(
+            f"no results below {root}; make some with: bench run --methods prflow --dataset mnist"
+        )
+    return list(chosen)
+
+
+def _choose(results: Sequence[Result], kind: str, wanted: list[str], root: Path) -> Sequence[Result]:
+    """The results whose preset, data set or method is one of the names; all of them without names."""
+    known = sorted({getattr(result.cell, kind) for result in results})
+    for name in wanted:
+        if results and name not in known:
+            raise BenchError(f"no result of {kind} {name!r} below {root}; there is: {', '.join(known)}")
+    return [result for result in results if not wanted or getattr(result.cell, kind) in wanted]
+
+
+def grouped(results: Sequence[Result]) -> list[Group]:
+    """The groups that can be compared; a warning for each result that is left out as a repetition."""
+    from bench.report.groups import group_results
+
+    groups, warnings = group_results(results)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return groups

@@ -1,0 +1,80 @@
+"""How a metric goes with the rate: the numbers behind the curves, with their intervals."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.report.groups import Group
+from bench.report.layout import Line, lines_of
+from bench.report.metrics import Score
+from bench.report.published import MECHANISM, Published
+from bench.results import Metric
+
+INTERVALS = (
+    "Intervals are of 95 %: by bootstrap over test images where there is one seed, by Student's t over "
+    "seeds where there are several. FID has none with one seed."
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """The mean over seeds at one rate; `low` and `high` of its 95 % interval, None where there is none."""
+
+    rate: float
+    value: float
+    low: float | None
+    high: float | None
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One method on one data set.
+
+    Attributes:
+        published: (rate, value) of the paper, at the rates that ours have.
+    """
+
+    line: Line
+    label: str
+    points: tuple[Point, ...]
+    published: tuple[tuple[float, float], ...]
+
+
+def curves(group: Group, paper: Published, dataset: str, score: Score) -> list[Curve]:
+    """The curves of one data set and metric, in the tables' order; methods without a number are left out."""
+    found = []
+    rates = sorted({result.cell.rate for result in group.of_dataset(dataset)})
+    for line in (line for block in lines_of(group, paper) for line in block if line.dataset == dataset):
+        points = tuple(point for rate in rates if (point := _point(line, rate, score.name)))
+        published = tuple(
+            (rate, value)
+            for rate in rates
+            if not line.settings and not score.ratio and group.mechanism == MECHANISM
+            if (value := paper.value(score.name, dataset, line.method, rate)) is not None
+        )
+        if points:
+            found.append(Curve(line, line.label(group), points, published))
+    return found
+
+
+def _point(line: Line, rate: float, name: str) -> Point | None:
+    metrics = [result.metric(name) for result in line.at(rate)]
+    found = [metric for metric in metrics if metric.value is not None]
+    if not found:
+        return None
+    return Point(rate, statistics.fmean(_values(found)), *_interval(found), len(found))
+
+
+def _values(metrics: Sequence[Metric]) -> list[float]:
+    return [metric.value for metric in metrics if metric.value is not None]
+
+
+def _interval(metrics: Sequence[Metric]) -> tuple[float | None, float | None]:
+    if len(metrics) == 1:
+        return metrics[0].low, metrics[0].high
+    from bench.statistics import mean_interval
+
+    return mean_interval(_values(metrics))

@@ -1,0 +1,225 @@
+"""Metric against rate, quality against what the fit cost, and training curves."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from bench.report.curves import INTERVALS, Curve, curves
+from bench.report.figures.style import TEXT_WIDTH, Drawn, Look, legend, looks, no_panel, panels, wrapped
+from bench.report.groups import Group, spelled
+from bench.report.layout import Line, dataset_order, lines_of
+from bench.report.metrics import Score
+from bench.report.published import Published
+
+SPAN = 0.03
+"""How far the methods' marks are moved apart at each rate, in rates."""
+FAR_APART = 20
+"""Positive values with a larger ratio than this get a logarithmic axis."""
+
+
+def against_rate(group: Group, paper: Published, scores: Sequence[Score]) -> Drawn | None:
+    """A row a data set, a column a metric: means over seeds with intervals, the paper's numbers hollow.
+
+    None where no cell is complete.
+    """
+    if not any(result.ok for result in group.results):
+        return None
+    datasets = dataset_order(group, paper)
+    figure, grid = panels(len(datasets), len(scores), TEXT_WIDTH, 0.7 + 2.0 * len(datasets))
+    look = looks(_lines(group, paper))
+    rates = sorted({result.cell.rate for result in group.results})
+    published = False
+    for dataset, row in zip(datasets, grid, strict=True):
+        for score, axes in zip(scores, row, strict=True):
+            found = curves(group, paper, dataset, score)
+            if not found:
+                no_panel(axes, _why_none(group, dataset, score))
+                continue
+            for position, curve in enumerate(found):
+                offset = SPAN * (position / max(1, len(found) - 1) - 0.5) if len(found) > 1 else 0.0
+                published |= _curve(axes, curve, look[curve.line.method, curve.line.settings], offset)
+            axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+            axes.set_xlim(rates[0] - 2 * SPAN, rates[-1] + 2 * SPAN)
+            axes.set_xlabel("fraction missing")
+            _value_axis(axes, score, [point.value for curve in found for point in curve.points])
+            axes.set_title(spelled("dataset", dataset, group.results))
+    if published:
+        (hollow,) = grid[-1][-1].plot([], [], color="#555555", marker="o", fillstyle="none", linestyle="")
+        hollow.set_label("hollow: the paper's")
+    legend(figure, (axes for row in grid for axes in row))
+    told = " Hollow marks are the paper's numbers; an FID's scale is its judge's, so it has none."
+    caption = f"{group.title}. {INTERVALS} Marks are moved apart sideways.{told if published else ''}"
+    return Drawn("rates", figure, caption)
+
+
+def _curve(axes: Axes, curve: Curve, look: Look, offset: float) -> bool:
+    """Draw one method; whether the paper has numbers of it."""
+    rates = [point.rate + offset for point in curve.points]
+    values = [point.value for point in curve.points]
+    axes.plot(rates, values, color=look.colour, marker=look.mark, linestyle=look.dashes, label=curve.label)
+    for point in curve.points:
+        if point.low is not None and point.high is not None:
+            axes.plot([point.rate + offset] * 2, [point.low, point.high], color=look.colour, linewidth=0.8)
+    for rate, value in curve.published:
+        axes.plot(
+            [rate + offset],
+            [value],
+            color=look.colour,
+            marker=look.mark,
+            linestyle="",
+            fillstyle="none",
+            markersize=5.5,
+            markeredgewidth=0.8,
+        )
+    return bool(curve.published)
+
+
+def _value_axis(axes: Axes, score: Score, values: Sequence[float]) -> None:
+    if min(values) > 0 and max(values) > FAR_APART * min(values):
+        _logarithmic(axes.yaxis, axes.set_yscale)
+    order = {True: " (lower is better)", False: " (higher is better)", None: ""}[score.lower_is_better]
+    axes.set_ylabel(f"{wrapped(score.short, 1.4)}{order}")
+
+
+def _logarithmic(axis: Axis, set_scale: Callable[[str], None]) -> None:
+    """A logarithmic axis with plain numbers, as mathematical type is off."""
+    set_scale("log")
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 50 * low else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _why_none(group: Group, dataset: str, score: Score) -> str:
+    reasons = [result.metric(score.name).reason for result in group.of_dataset(dataset)]
+    label = spelled("dataset", dataset, group.results)
+    return f"{label} has no {score.short}: {statistics.mode(reasons)}"
+
+
+def _lines(group: Group, paper: Published) -> list[Line]:
+    return [line for block in lines_of(group, paper) for line in block]
+
+
+def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Drawn | None:
+    """Quality against the seconds of the fit: a row a data set and a column a metric, at one rate.
+
+    The rate is the one with the most complete cells, the highest of several. None where no cell is complete.
+    """
+    complete = [result for result in group.results if result.ok]
+    if not complete:
+        return None
+    counts: dict[float, int] = {}
+    for result in complete:
+        counts[result.cell.rate] = counts.get(result.cell.rate, 0) + 1
+    rate = max(counts, key=lambda one: (counts[one], one))
+    datasets = [
+        dataset
+        for dataset in dataset_order(group, paper)
+        if any(result.cell.rate == rate for result in complete if result.cell.dataset == dataset)
+    ]
+    figure, grid = panels(len(datasets), len(scores), TEXT_WIDTH, 0.7 + 2.0 * len(datasets))
+    look = looks(_lines(group, paper))
+    for dataset, row in zip(datasets, grid, strict=True):
+        for score, axes in zip(scores, row, strict=True):
+            points = _cost_points(group, paper, dataset, score, rate)
+            if not points:
+                no_panel(axes, _why_none(group, dataset, score))
+                continue
+            for line, seconds, value in points:
+                style = look[line.method, line.settings]
+                axes.plot(
+                    [seconds],
+                    [value],
+                    color=style.colour,
+                    marker=style.mark,
+                    linestyle="",
+                    label=line.label(group),
+                )
+            _front(axes, score, [(seconds, value) for _, seconds, value in points])
+            _logarithmic(axes.xaxis, axes.set_xscale)
+            axes.set_xlabel("fit (s)")
+            _value_axis(axes, score, [value for *_, value in points])
+            axes.set_title(spelled("dataset", dataset, group.results))
+    legend(figure, (axes for row in grid for axes in row))
+    caption = (
+        f"{group.title}, {rate:.0%} missing. Means over seeds. No method beats one on the grey line at its "
+        "cost. Fits on different machines are not told apart here; the table of costs does."
+    )
+    return Drawn("cost", figure, caption)
+
+
+def _cost_points(
+    group: Group, paper: Published, dataset: str, score: Score, rate: float
+) -> list[tuple[Line, float, float]]:
+    points = []
+    for line in _lines(group, paper):
+        if line.dataset != dataset:
+            continue
+        done = [result for result in line.at(rate) if result.ok]
+        values = [value for result in done if (value := result.metric(score.name).value) is not None]
+        seconds = [spent for result in done if (spent := result.cost.fit_seconds) is not None]
+        if values and seconds:
+            # A baseline may take no time at all, which a logarithmic axis cannot show.
+            points.append((line, max(statistics.fmean(seconds), 1e-3), statistics.fmean(values)))
+    return points
+
+
+def _front(axes: Axes, score: Score, points: Sequence[tuple[float, float]]) -> None:
+    """A grey line through the points that no cheaper one beats."""
+    if score.lower_is_better is None:
+        return
+    sign = 1 if score.lower_is_better else -1
+    front: list[tuple[float, float]] = []
+    for seconds, value in sorted(points, key=lambda point: (point[0], sign * point[1])):
+        if not front or sign * value < sign * front[-1][1]:
+            front.append((seconds, value))
+    for (left, before), (right, after) in pairwise(front):
+        axes.plot([left, right, right], [before, before, after], color="#999999", linewidth=0.7, zorder=0)
+
+
+def training(group: Group, paper: Published, dataset: str) -> Drawn | None:
+    """Losses by epoch: a panel a method and loss, a colour a rate, a line a seed. None without any."""
+    found: dict[tuple[Line, str], list[tuple[float, list[float]]]] = {}
+    for line in _lines(group, paper):
+        for result in line.results if line.dataset == dataset else ():
+            for name, values in result.history.items():
+                found.setdefault((line, name), []).append((result.cell.rate, values))
+    if not found:
+        return None
+    columns = min(4, len(found))
+    rows = -(-len(found) // columns)
+    titles = [wrapped(f"{line.label(group)}: {name}", TEXT_WIDTH / columns - 0.6) for line, name in found]
+    tallest = max(title.count("\n") + 1 for title in titles)
+    figure, grid = panels(rows, columns, TEXT_WIDTH, 0.6 + (1.5 + 0.13 * tallest) * rows)
+    places = [axes for row in grid for axes in row]
+    rates = sorted({rate for histories in found.values() for rate, _ in histories})
+    for axes, title, histories in zip(places, titles, found.values(), strict=False):
+        for rate, values in histories:
+            position = rates.index(rate)
+            axes.plot(
+                range(1, len(values) + 1),
+                values,
+                color=COLOURS_BY_RATE[position % len(COLOURS_BY_RATE)],
+                linestyle=("-", "--", ":", "-.")[position % 4],
+                marker="." if len(values) == 1 else "",
+                label=f"{rate:.0%} missing",
+            )
+        axes.set_title(title)
+        axes.set_xlim(0.5, max(len(values) for _, values in histories) + 0.5)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+    for axes in places[len(found) :]:
+        axes.set_axis_off()
+    legend(figure, places)
+    label = spelled("dataset", dataset, group.results)
+    caption = f"Training on {label} ({group.title}): the mean of each loss over an epoch, a line a seed."
+    return Drawn(f"training-{dataset}", figure, caption)
+
+
+COLOURS_BY_RATE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")

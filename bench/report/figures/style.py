@@ -1,0 +1,144 @@
+"""How all figures look: type, colours that colour-blind readers can tell apart, marks, and saving."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+
+from bench.report.layout import Line
+
+TEXT_WIDTH = 7.0
+TEXT_HEIGHT = 9.2
+"""Inches of a page that a figure may fill."""
+TYPE_SIZE = 7.0
+
+# Okabe and Ito, 2008, without the yellow, which white paper swallows.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "*", "d")
+
+SETTINGS: dict[Any, Any] = {
+    "font.size": TYPE_SIZE,
+    "axes.titlesize": TYPE_SIZE,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 4.0,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+    "savefig.dpi": 220,
+    # A name with a dollar sign is a name.
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure, the name of its files, and what it shows in sentences."""
+
+    name: str
+    figure: Figure
+    caption: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one method is drawn; baselines have dashed lines."""
+
+    colour: str
+    mark: str
+    dashes: str
+
+
+def looks(lines: Iterable[Line]) -> dict[tuple[str, str], Look]:
+    """A look for each method and its settings, the same in all figures of a group."""
+    kinds: dict[tuple[str, str], bool] = {}
+    for line in lines:
+        kinds.setdefault((line.method, line.settings), line.baseline)
+    return {
+        kind: Look(COLOURS[position % len(COLOURS)], MARKS[position % len(MARKS)], "--" if baseline else "-")
+        for position, (kind, baseline) in enumerate(kinds.items())
+    }
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Figures made and saved inside look as they should."""
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **SETTINGS}):
+        yield
+
+
+def wrapped(text: str, width: float) -> str:
+    """A label on lines no wider than some inches; a word that is wider is broken."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if width_of(longer) <= width:
+            lines[-1] = longer
+            continue
+        lines += [word] if lines[-1] else []
+        lines[-1] = lines[-1] or word
+        while width_of(lines[-1]) > width and len(lines[-1]) > 1:
+            fits = next(
+                (at for at in range(len(lines[-1]) - 1, 1, -1) if width_of(lines[-1][:at]) <= width), 1
+            )
+            lines[-1:] = [lines[-1][:fits], lines[-1][fits:]]
+    return "\n".join(lines)
+
+
+@lru_cache(maxsize=4096)
+def width_of(text: str, size: float = TYPE_SIZE) -> float:
+    """How wide a line of text is set, in inches."""
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
+    return float(width) / 72
+
+
+def panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[list[Axes]]]:
+    """A figure with a grid of axes that keep clear of each other's labels."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, [list(row) for row in figure.subplots(rows, columns, squeeze=False)]
+
+
+def legend(figure: Figure, axes: Iterable[Axes]) -> None:
+    """One legend of all axes below the figure, in as many columns as fit."""
+    entries: dict[Any, Any] = {}
+    for one in axes:
+        for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    labels = [wrapped(label, 2.6) for label in entries]
+    widest = max((width_of(part) for label in labels for part in label.split("\n")), default=0.0)
+    columns = max(1, min(len(labels), int(figure.get_figwidth() / (widest + 0.45))))
+    if labels:
+        figure.legend([*entries.values()], labels, loc="outside lower center", ncols=columns)
+
+
+def no_panel(axes: Axes, why: str) -> None:
+    """Say in place of a panel why there is none."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, wrapped(why, 1.9), ha="center", va="center", transform=axes.transAxes)
+
+
+def save(drawn: Drawn, folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Write a figure in some formats, and its caption as text; returns the files. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for kind in formats:
+        path = folder / f"{drawn.name}.{kind}"
+        # No date, so that the same results give the same file.
+        metadata = {"CreationDate": None} if kind == "pdf" else {"Description": drawn.caption}
+        drawn.figure.savefig(path, metadata=metadata)
+        written.append(path)
+    caption = folder / f"{drawn.name}.txt"
+    caption.write_text(drawn.caption + "\n", encoding="utf-8")
+    return [*written, caption]

@@ -1,0 +1,59 @@
+"""The metrics that have a table and curves of their own: the paper's three, then those of plugins."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from bench.report.groups import Group
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric with a table of its own.
+
+    Attributes:
+        short: what it is called in running text and on axes.
+        title: the table's heading.
+        lower_is_better: None where that is not known; then nothing is the best.
+        ratio: its scale is the judge's, so it compares between papers in ratios only.
+    """
+
+    number: int
+    name: str
+    short: str
+    title: str
+    lower_is_better: bool | None
+    ratio: bool = False
+
+    @property
+    def file_name(self) -> str:
+        """A name for files and labels: letters, digits and hyphens, no two metrics' alike."""
+        if self in SCORES:
+            return self.name
+        plain = re.sub(r"[^A-Za-z0-9]+", "-", self.name).strip("-")[:60]
+        return f"metric-{self.number}-{plain}".rstrip("-")
+
+
+SCORES = (
+    Score(1, "rmse", "RMSE", "RMSE on the missing test pixels, values in [0, 1] (lower is better)", True),
+    Score(
+        2, "fid", "FID", "FID between imputed and complete test images (lower is better)", True, ratio=True
+    ),
+    Score(3, "scc", "SCC", "SCC of the imputed test images (higher is better)", False),
+)
+
+
+def scores_of(group: Group) -> tuple[Score, ...]:
+    """The paper's three metrics, then those that plugins brought, by name."""
+    names = {name for result in group.results for name in result.metrics}
+    others = sorted(names - {score.name for score in SCORES})
+    return (*SCORES, *(_plugin_score(group, number, name) for number, name in enumerate(others, 4)))
+
+
+def _plugin_score(group: Group, number: int, name: str) -> Score:
+    metrics = [result.metrics[name] for result in group.results if name in result.metrics]
+    title = next((metric.title for metric in metrics if metric.title), name)
+    lower = next((one.lower_is_better for one in metrics if one.lower_is_better is not None), None)
+    order = {True: " (lower is better)", False: " (higher is better)", None: ""}[lower]
+    return Score(number, name, name, f"{title}{order}", lower)

@@ -1,0 +1,78 @@
+"""Which methods win: the best mean, and whatever a paired test cannot tell from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.report.layout import Line
+from bench.report.metrics import Score
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LEVEL = 0.05
+FEWEST_SEEDS = 2
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a test of the best method against the others says.
+
+    Attributes:
+        tied: the methods that cannot be told from the best.
+        tested: how many were compared with it.
+        untested: how many could not be: without two seeds in common, or without scores of single images.
+    """
+
+    tied: frozenset[Line]
+    tested: int
+    untested: int
+
+
+def against_best(best: Line, others: Sequence[Line], rate: float, score: Score) -> Verdict:
+    """Compare the best method of a data set and rate with each of the others.
+
+    A paired two-sided test, `bench.statistics.paired_p_value`, at 5 % with Holm's correction over the
+    methods compared: over test images and seeds, or for an FID, which is of all images at once, over seeds.
+    """
+    if len(best.at(rate)) < FEWEST_SEEDS:
+        return Verdict(frozenset(), 0, len(others))
+    from bench.statistics import holm, paired_p_value
+
+    own = _scores(best, rate, score)
+    compared: list[Line] = []
+    p_values: list[float] = []
+    for other in others:
+        differences = _differences(own, _scores(other, rate, score) if own else {})
+        if differences is not None:
+            compared.append(other)
+            p_values.append(paired_p_value(differences))
+    adjusted = zip(compared, holm(p_values), strict=True)
+    tied = frozenset(line for line, p_value in adjusted if p_value > LEVEL)
+    return Verdict(tied, len(compared), len(others) - len(compared))
+
+
+def _scores(line: Line, rate: float, score: Score) -> dict[int, NDArray[np.float64]]:
+    """Each test image's score, (N,), by seed; an FID as (1,). Seeds without any are left out."""
+    import numpy as np
+
+    if score.ratio:
+        values = {one.cell.seed: one.metric(score.name).value for one in line.at(rate)}
+        return {seed: np.array([value]) for seed, value in values.items() if value is not None}
+    found = ((result.cell.seed, result.per_image(score.name)) for result in line.at(rate) if result.ok)
+    return {seed: scores for seed, scores in found if scores is not None}
+
+
+def _differences(
+    own: dict[int, NDArray[np.float64]], other: dict[int, NDArray[np.float64]]
+) -> NDArray[np.float64] | None:
+    """(S, N) over the seeds that both have; None where they are fewer than two or of other images."""
+    import numpy as np
+
+    rows = [own[seed] - other[seed] for seed in own if seed in other and own[seed].shape == other[seed].shape]
+    if len(rows) < FEWEST_SEEDS or len({len(row) for row in rows}) > 1:
+        return None
+    return np.stack(rows)
