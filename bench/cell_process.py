@@ -117,7 +117,7 @@ def run_method(job: dict[str, Any], parent: Parent, stop: threading.Event) -> di
             limits()
 
     method.follow(hear, tick)
-    left_behind = method.left_behind + end_descendants()
+    left_behind = method.left_behind | end_descendants()
     if limits.outcome is not None:
         return limits.outcome
     if not told:
@@ -125,7 +125,7 @@ def run_method(job: dict[str, Any], parent: Parent, stop: threading.Event) -> di
         if method.out_of_memory:
             return {"status": "out-of-memory", "error": f"{error}: the kernel had no memory left"}
         return {"status": "failed", "error": error}
-    return told | ({"processes_ended": left_behind} if left_behind else {})
+    return told | ({"processes_ended": len(left_behind)} if left_behind else {})
 
 
 def score(job: dict[str, Any], folder: CellFolder) -> dict[str, Any]:

@@ -28,7 +28,9 @@ def cannot_write(path: Path | str, error: OSError) -> CannotWrite:
     """The error as a user reads it."""
     cached = cache_dir() in Path(path).parents
     elsewhere = "set BENCH_CACHE to another folder" if cached else "choose another --results"
-    return CannotWrite(f"cannot write {path}: {error.strerror or error}; make room there, or {elsewhere}")
+    # numpy counts the bytes that it could not write, and gives no reason.
+    reason = error.strerror or f"the disk may be full ({error})"
+    return CannotWrite(f"cannot write {path}: {reason}; make room there, or {elsewhere}")
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ class Child:
     """A module of ours, run as a process in a session of its own.
 
     Attributes:
-        left_behind: how many processes it had started that had to be ended when it had ended.
+        left_behind: the numbers of processes it had started that had to be ended when it had ended.
 
     Args:
         module: run as `python -m MODULE`.
@@ -62,7 +62,7 @@ class Child:
     ) -> None:
         # A child's child has a token that begins with the child's, and so is found by either.
         self.token = f"{os.environ.get(TOKEN, '')}/{secrets.token_hex(16)}"
-        self.left_behind = 0
+        self.left_behind: set[int] = set()
         self._patience = patience
         self._output = output
         self._oom_kills = _oom_kills()
@@ -162,7 +162,7 @@ class Child:
             if self.process.poll() is None:
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        self.left_behind += _end_all(self.token)
+        self.left_behind |= _end_all(self.token)
 
     def show_stack(self) -> None:
         """Let it print where it is, if it knows how to."""
@@ -250,8 +250,8 @@ def descendants() -> list[psutil.Process]:
     return found
 
 
-def end_descendants() -> int:
-    """End all that is below this process; how many there were that had not ended by themselves."""
+def end_descendants() -> set[int]:
+    """End all that is below this process; the numbers of those that had not ended by themselves."""
     ended: set[int] = set()
     # One that forks faster than it is found is met again; the end of its parents makes it ours.
     for _ in range(50):
@@ -264,17 +264,17 @@ def end_descendants() -> int:
                     ended.add(process.pid)
                 process.kill()
         psutil.wait_procs(found, timeout=1)
-    return len(ended)
+    return ended
 
 
-def _end_all(token: str) -> int:
-    """End every process with a token in its environment that begins with this one; how many there were."""
-    ended = 0
+def _end_all(token: str) -> set[int]:
+    """End every process with a token in its environment that begins with this one; their numbers."""
+    ended = set()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.pid != os.getpid() and process.environ().get(TOKEN, "").startswith(token):
                 process.kill()
-                ended += 1
+                ended.add(process.pid)
     return ended
 
 

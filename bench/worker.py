@@ -78,9 +78,6 @@ def kept(job: Job) -> dict[str, Any] | None:
 def lost(job: Job, why: str) -> dict[str, Any]:
     """Write down that an executor lost a cell, unless its result was stored before; as `run_job` returns."""
     cell, machine, folder = cell_of(job), machine_of(job), folder_of(job)
-    end = kept(job | {"rerun": None})
-    if end is not None:
-        return end
     result = {
         "key": cell.key(facts_of(cell.problem, machine.data_dir)),
         "cell": cell.record(),
@@ -89,12 +86,19 @@ def lost(job: Job, why: str) -> dict[str, Any]:
         "error": " ".join(why.split())[:MESSAGE_CHARACTERS],
         "traceback": why[-TRACEBACK_CHARACTERS:],
     }
-    try:
-        with folder.claimed():
-            folder.write(result)
-    except Held:
-        return {"end": "held"}
-    return {"end": "stored", "result": result}
+    # What is left of the cell may still be writing its checkpoint.
+    until = time.monotonic() + STOP_SECONDS + 10
+    while True:
+        try:
+            with folder.claimed():
+                end = kept(job | {"rerun": None})
+                if end is None:
+                    folder.write(result)
+                return end or {"end": "stored", "result": result}
+        except Held:
+            if time.monotonic() > until:
+                return {"end": "held"}
+            time.sleep(0.5)
 
 
 def _ended(job: Job, report: Report, stop: Stop) -> dict[str, Any]:

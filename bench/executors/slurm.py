@@ -89,6 +89,21 @@ def resources(job: Job, options: Mapping[str, Mapping[str, str]]) -> dict[str, A
     return wanted
 
 
+def seats(sizes: Sequence[int], most: int | None) -> list[int | None]:
+    """How many jobs of each array may run at a time, so that all together are no more than `most`.
+
+    Each array has one seat, and the largest for its seats gets the next. With more arrays than `most` each
+    keeps its one, and the later ones must wait for the earlier.
+    """
+    if most is None:
+        return [None] * len(sizes)
+    given = [1] * len(sizes)
+    for _ in range(most - len(sizes)):
+        crowded = max(range(len(sizes)), key=lambda place: sizes[place] / given[place])
+        given[crowded] += 1
+    return [*given]
+
+
 class Slurm(Executor):
     """A Slurm job for each cell.
 
@@ -144,10 +159,16 @@ class Slurm(Executor):
         """Everything new, in an array for each set of resources."""
         arrays: dict[str, list[tuple[int, Job]]] = {}
         for number, job in self._new:
-            arrays.setdefault(repr(sorted(resources(job, self._options).items())), []).append((number, job))
-        for members in arrays.values():
-            share = None if self._most is None else max(1, self._most * len(members) // len(self._new))
-            executor = self._executor(resources(members[0][1], self._options), share)
+            wanted = resources(job, self._options)
+            arrays.setdefault(repr(sorted(wanted.items())), []).append((number, job))
+        self._new = []
+        shares = seats([len(members) for members in arrays.values()], self._most)
+        before: list[str] = []
+        for members, share in zip(arrays.values(), shares, strict=True):
+            wanted = resources(members[0][1], self._options)
+            if self._most is not None and len(before) >= self._most:
+                wanted["dependency"] = f"afterany:{before[-self._most]}"
+            executor = self._executor(wanted, share)
             try:
                 with executor.batch():
                     submitted = [executor.submit(SlurmCell(), job) for _, job in members]
@@ -155,9 +176,9 @@ class Slurm(Executor):
                 why = f"sbatch refuses the jobs: {' '.join(str(error).split())}"
                 self._told += [(number, {"end": "refused", "why": why}) for number, _ in members]
                 continue
+            before.append(submitted[0].job_id.partition("_")[0])
             for (number, job), one in zip(members, submitted, strict=True):
                 self._jobs[number] = one, job
-        self._new = []
 
     def _executor(self, wanted: Options, share: int | None) -> Any:
         executor = self._submitit.AutoExecutor(folder=self._folder, cluster=self._cluster)
@@ -194,14 +215,15 @@ class Slurm(Executor):
             except Exception as error:
                 # submitit raises what it was told of another process, whatever that is.
                 end = lost(job, f"its Slurm job {one.job_id} failed: {error}")
-            for file in (one.paths.result_pickle, one.paths.submitted_pickle):
-                file.unlink(missing_ok=True)
-            return end
-        if one.job_id not in self._gone:
+        elif one.job_id not in self._gone:
             return None
-        if self._stopping:
-            return {"end": "stopped"}
-        return lost(job, f"its Slurm job {one.job_id} ended without a result; see {one.paths.stderr}")
+        elif self._stopping:
+            end = {"end": "stopped"}
+        else:
+            end = lost(job, f"its Slurm job {one.job_id} ended without a result; see {one.paths.stderr}")
+        for file in (one.paths.result_pickle, one.paths.submitted_pickle):
+            file.unlink(missing_ok=True)
+        return end
 
     def _look_for_the_gone(self) -> None:
         """Notice jobs that ended without a word: cancelled, over their memory, lost with their node."""

@@ -2,110 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from bench.cli import main
+from tests.bench.command import Bench, wait_for
 from tests.real import mnist_pixels
-
-CONSTANT = '''
-"""A plugin for the tests."""
-import os, signal, sys, time
-from dataclasses import dataclass
-import torch
-from bench.imputer import Imputer
-
-@dataclass
-class Constant(Imputer):
-    """Every missing pixel takes one value."""
-    value: float = 0.25
-
-    def fit(self, train, context):
-        context.facts["steps"] = 7
-        FIT
-
-    def impute(self, images):
-        return torch.full(images.pixels.shape, self.value)
-'''
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def bench(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    yield Bench(tmp_path, cache, monkeypatch)
-
-
-class Bench:
-    """The command line in a folder of its own."""
-
-    def __init__(self, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder
-        self.monkeypatch = monkeypatch
-        self.environment = {"BENCH_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-        monkeypatch.delenv("BENCH_DATA", raising=False)
-
-    def plugin(self, fit: str = "pass", name: str = "constant") -> None:
-        (self.folder / f"{name}.py").write_text(CONSTANT.replace("FIT", fit))
-
-    def command(self, *arguments: str) -> list[str]:
-        call = "import sys; from bench.cli import main; main(sys.argv[1:])"
-        return [sys.executable, "-c", call, "run", *arguments]
-
-    def run(self, *arguments: str) -> tuple[int, str]:
-        """In this process: the exit status, and all that was printed."""
-        self.monkeypatch.chdir(self.folder)
-        for name, value in self.environment.items():
-            self.monkeypatch.setenv(name, value)
-        output = io.StringIO()
-        with (
-            contextlib.redirect_stderr(output),
-            contextlib.redirect_stdout(output),
-            pytest.raises(SystemExit) as left,
-        ):
-            main(["run", *self._all(arguments)])
-        return int(left.value.code or 0), output.getvalue()
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """In a process of its own, which can be killed."""
-        return subprocess.Popen(
-            self.command(*self._all(arguments)),
-            cwd=self.folder,
-            env=os.environ | self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def _all(self, arguments: tuple[str, ...]) -> list[str]:
-        base = ["--dataset", "mnist", "--train", "150", "--test", "120", "--threads", "1", "--device", "cpu"]
-        plugins = [f"--plugin={path}" for path in sorted(self.folder.glob("*.py"))]
-        given = [*arguments] if "--methods" in arguments else ["--methods", "constant", *arguments]
-        rates = [] if "--rates" in arguments else ["--rates", "0.8"]
-        return [*base, *plugins, *given, *rates]
-
-    def results(self) -> list[dict[str, Any]]:
-        paths = sorted((self.folder / "results" / "runs").rglob("result.json"))
-        return [json.loads(path.read_text()) for path in paths]
-
-    def cell(self) -> Path:
-        (path,) = (self.folder / "results" / "runs").rglob("seed-0")
-        return path
 
 
 def test_a_plugin_gets_its_row(bench: Bench) -> None:
@@ -150,31 +56,6 @@ def test_a_done_cell_is_not_run_again_and_what_changes_it_is(bench: Bench) -> No
     assert (bench.cell() / "log.txt").read_text().count("fitting") == 3
 
 
-FAILURES = {
-    "raises": ("raise RuntimeError('no luck')", "failed", "RuntimeError: no luck"),
-    "exits": ("sys.exit(0)", "failed", "SystemExit: 0"),
-    "hungry": ("raise MemoryError", "out-of-memory", "MemoryError"),
-    "killed": ("os.kill(os.getpid(), signal.SIGKILL)", "failed", "killed by signal 9"),
-    "leaves": ("os._exit(0)", "failed", "it left"),
-    "undefined": ("self.value = float('nan')", "failed", "impute returned NaN or infinite values"),
-    "outside": ("self.value = 1.5", "failed", "impute returned values in [1.5, 1.5]"),
-}
-
-
-def test_methods_that_fail_are_rows_and_the_others_go_on(bench: Bench) -> None:
-    for name, (fit, _, _) in FAILURES.items():
-        bench.plugin(fit, name)
-    bench.plugin(name="sound")
-    code, output = bench.run("--methods", ",".join([*FAILURES, "sound"]))
-    assert code == 1, output
-    results = {result["cell"]["method"]: result for result in bench.results()}
-    assert results["sound"]["status"] == "ok"
-    for name, (_, status, error) in FAILURES.items():
-        assert results[name]["status"] == status
-        assert error in results[name]["error"]
-        assert "metrics" not in results[name]
-
-
 SEARCH = r"""
 import pathlib
 needles = eval(pathlib.Path("needles.txt").read_text())
@@ -211,8 +92,7 @@ def test_the_method_s_process_holds_no_complete_image_and_no_label(bench: Bench)
     ]
     (bench.folder / "needles.txt").write_text(repr(needles))
     (bench.folder / "where.txt").write_text(str(bench.folder / "found.txt"))
-    indented = SEARCH.strip().replace("\n", "\n        ")
-    bench.plugin(fit=indented)
+    bench.plugin(fit=SEARCH.strip())
     status, output = bench.run()
     assert status == 0, output + (bench.cell() / "log.txt").read_text()
     assert (bench.folder / "found.txt").read_text() == "([], [], False)"
@@ -225,7 +105,7 @@ def test_the_search_would_find_what_is_there(bench: Bench) -> None:
     (bench.folder / "needles.txt").write_text(repr([needle]))
     (bench.folder / "where.txt").write_text(str(bench.folder / "found.txt"))
     cheat = "from tests.real import mnist_pixels; self.truth = mnist_pixels('t10k', 1)\n"
-    bench.plugin(fit=(cheat + SEARCH.strip()).replace("\n", "\n        "))
+    bench.plugin(fit=cheat + SEARCH.strip())
     bench.environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     status, output = bench.run()
     assert status == 0, output + (bench.cell() / "log.txt").read_text()
@@ -280,22 +160,6 @@ def status_of(process: int) -> str:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return ""
-
-
-def test_a_late_method_is_ended_and_shows_where_it_was(bench: Bench) -> None:
-    bench.plugin(fit="time.sleep(600)")
-    status, output = bench.run("--timeout", "1")
-    assert status == 1, output
-    (result,) = bench.results()
-    assert result["status"] == "timeout"
-    assert "in fit" in result["traceback"]
-
-
-def wait_for(condition: Any, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
