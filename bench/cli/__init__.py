@@ -21,6 +21,7 @@ COMMANDS = {
     "merge": "Bring the results of several machines together.",
     "table": "Print Tables 1-3 from stored results; write them as CSV and LaTeX.",
     "figure": "Draw Figures 2-5 and the plots from stored results.",
+    "report": "Write stored results as one HTML page.",
     "methods": "List the methods that can be run, with their settings.",
     "new": "Write a method to start from, and its test.",
     "check": "Check that a method keeps the contract.",

@@ -32,7 +32,7 @@ def against_rate(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
         return None
     datasets = dataset_order(group, paper)
     figure, grid = panels(len(datasets), len(scores), TEXT_WIDTH, 0.7 + 2.0 * len(datasets))
-    look = looks(_lines(group, paper))
+    look = looks(group, paper)
     rates = sorted({result.cell.rate for result in group.results})
     published = False
     for dataset, row in zip(datasets, grid, strict=True):
@@ -124,7 +124,7 @@ def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
         if any(result.cell.rate == rate for result in complete if result.cell.dataset == dataset)
     ]
     figure, grid = panels(len(datasets), len(scores), TEXT_WIDTH, 0.7 + 2.0 * len(datasets))
-    look = looks(_lines(group, paper))
+    look = looks(group, paper)
     for dataset, row in zip(datasets, grid, strict=True):
         for score, axes in zip(scores, row, strict=True):
             points = _cost_points(group, paper, dataset, score, rate)

@@ -15,7 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from bench.report.layout import Line
+from bench.report.groups import Group
+from bench.report.layout import kinds_of
+from bench.report.published import Published
 
 TEXT_WIDTH = 7.0
 TEXT_HEIGHT = 9.2
@@ -61,14 +63,11 @@ class Look:
     dashes: str
 
 
-def looks(lines: Iterable[Line]) -> dict[tuple[str, str], Look]:
+def looks(group: Group, paper: Published) -> dict[tuple[str, str], Look]:
     """A look for each method and its settings, the same in all figures of a group."""
-    kinds: dict[tuple[str, str], bool] = {}
-    for line in lines:
-        kinds.setdefault((line.method, line.settings), line.baseline)
     return {
         kind: Look(COLOURS[position % len(COLOURS)], MARKS[position % len(MARKS)], "--" if baseline else "-")
-        for position, (kind, baseline) in enumerate(kinds.items())
+        for position, (kind, baseline) in enumerate(kinds_of(group, paper).items())
     }
 
 

@@ -1,0 +1,56 @@
+"""`bench report`: stored results as one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench.cli.options import results_option
+from bench.cli.stored import choose_results, filter_options, grouped
+from bench.errors import BenchError
+
+
+@click.command("report")
+@results_option
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Where the page goes.  [default: RESULTS/report]"
+)
+@filter_options
+@click.option("--compare", type=click.Choice(["published"]), help="Set the paper's numbers beside ours.")
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    default=24,
+    show_default=True,
+    help="How many of the stored test images, evenly spaced; more make a larger page.",
+)
+def command(
+    results: Path,
+    output: Path | None,
+    preset: str | None,
+    datasets: str | None,
+    methods: str | None,
+    compare: str | None,
+    images: int,
+) -> int:
+    """Write stored results as one HTML page that needs no network.
+
+    It has the tables, to sort and filter; curves; test images through all methods and rates; failures;
+    origins; citations; and the command for each number. Exit status 1: a cell on the page failed.
+    """
+    chosen = choose_results(results, preset, datasets, methods)
+    from bench.files import write_atomically
+    from bench.report.html.page import render
+    from bench.report.published import prflow_paper
+
+    page = render(grouped(chosen), prflow_paper(), results, compare is not None, images)
+    path = (output or results / "report") / "index.html"
+    try:
+        write_atomically(path, lambda file: file.write(page.encode()))
+    except OSError as error:
+        raise BenchError(
+            f"cannot write {error.filename} ({error.strerror}); choose another --output"
+        ) from error
+    click.echo(f"wrote {path} ({len(page.encode()) / 1e6:.1f} MB)")
+    return 0 if all(result.ok for result in chosen) else 1

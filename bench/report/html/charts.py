@@ -1,0 +1,173 @@
+"""Curves as SVG for the page: where every line, mark, interval and tick goes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.report.curves import Curve, Point, curves
+from bench.report.groups import Group, spelled
+from bench.report.layout import number
+from bench.report.metrics import Score
+from bench.report.published import Published
+
+WIDTH, HEIGHT = 380, 250
+LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 40
+FAR_APART = 20
+"""Positive values with a larger ratio than this get a logarithmic axis."""
+MARKS = (
+    "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0",
+    "M-3.6,-3.6h7.2v7.2h-7.2z",
+    "M0,-4.6L4.4,3.4H-4.4z",
+    "M0,-5L5,0L0,5L-5,0z",
+    "M0,4.6L4.4,-3.4H-4.4z",
+    "M-1.6,-4.6h3.2v3h3v3.2h-3v3h-3.2v-3h-3v-3.2h3z",
+)
+"""Outlines around the origin."""
+COLOURS = 7
+"""How many the style sheet has."""
+
+Kind = tuple[str, str]
+"""A method and its settings."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One number on a chart, in the SVG's units; `text` is what hovering tells."""
+
+    x: float
+    y: float
+    text: str
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """One method on a chart; `position` gives it its colour and its mark on every chart."""
+
+    label: str
+    position: int
+    baseline: bool
+    path: str
+    marks: tuple[Mark, ...]
+    published: tuple[Mark, ...]
+
+    @property
+    def colour(self) -> int:
+        return self.position % COLOURS
+
+    @property
+    def outline(self) -> str:
+        return MARKS[self.position % len(MARKS)]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One metric against the rate on one data set; ticks are (place, label)."""
+
+    title: str
+    label: str
+    series: tuple[Series, ...]
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+    logarithmic: bool
+
+
+def chart(
+    group: Group, paper: Published, dataset: str, score: Score, positions: Mapping[Kind, int]
+) -> Chart | None:
+    """The chart of one data set and metric; None without a number.
+
+    Args:
+        positions: which colour and mark each method has.
+    """
+    found = curves(group, paper, dataset, score)
+    if not found:
+        return None
+    rates = sorted({result.cell.rate for result in group.of_dataset(dataset)})
+    across = _scale(rates[0] - 0.02, rates[-1] + 0.02, LEFT, WIDTH - RIGHT)
+    values = [value for curve in found for value in _values(curve)]
+    ticks, logarithmic = _ticks(values)
+    reach = [*values, *ticks]
+    form: Callable[[float], float] = math.log10 if logarithmic else float
+    up = _scale(form(min(reach)), form(max(reach)), HEIGHT - BOTTOM, TOP)
+
+    def place(value: float) -> float:
+        return up(form(value))
+
+    series = tuple(
+        _series(curve, positions[curve.line.method, curve.line.settings], across, place, score)
+        for curve in found
+    )
+    return Chart(
+        f"{spelled('dataset', dataset, group.results)}: {score.short} against the fraction missing",
+        score.short
+        + {True: " (lower is better)", False: " (higher is better)", None: ""}[score.lower_is_better],
+        series,
+        tuple((across(rate), f"{rate:g}") for rate in rates),
+        tuple((place(tick), f"{tick:g}") for tick in ticks),
+        logarithmic,
+    )
+
+
+def _values(curve: Curve) -> Iterable[float]:
+    for point in curve.points:
+        yield from (value for value in (point.value, point.low, point.high) if value is not None)
+    yield from (value for _, value in curve.published)
+
+
+def _series(
+    curve: Curve,
+    position: int,
+    across: Callable[[float], float],
+    place: Callable[[float], float],
+    score: Score,
+) -> Series:
+    marks = tuple(_mark(point, curve.label, across, place, score) for point in curve.points)
+    published = tuple(
+        Mark(
+            across(rate),
+            place(value),
+            f"{curve.label} at {rate:g}: {score.short} {number(value)} in the paper",
+        )
+        for rate, value in curve.published
+    )
+    path = "M" + "L".join(f"{mark.x:.1f},{mark.y:.1f}" for mark in marks)
+    return Series(curve.label, position, curve.line.baseline, path, marks, published)
+
+
+def _mark(
+    point: Point,
+    label: str,
+    across: Callable[[float], float],
+    place: Callable[[float], float],
+    score: Score,
+) -> Mark:
+    text = f"{label} at {point.rate:g}: {score.short} {number(point.value)}"
+    low = high = None
+    if point.low is not None and point.high is not None:
+        text += f", 95 % interval {number(point.low)} to {number(point.high)}"
+        # An interval may reach below zero, which a logarithmic axis cannot show.
+        low, high = (place(value) if value > 0 else None for value in (point.low, point.high))
+    seeds = f", mean of {point.seeds} seeds" if point.seeds > 1 else ""
+    return Mark(across(point.rate), place(point.value), text + seeds, low, high)
+
+
+def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+    span = high - low or 1.0
+    return lambda value: start + (value - low) / span * (end - start)
+
+
+def _ticks(values: Sequence[float]) -> tuple[list[float], bool]:
+    """Round numbers around the values, and whether their axis is logarithmic."""
+    low, high = min(values), max(values)
+    if low > 0 and high > FAR_APART * low:
+        first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+        return [10.0**power for power in range(first, last + 1)], True
+    span = high - low or abs(high) or 1.0
+    unit = 10.0 ** math.floor(math.log10(span / 4))
+    step = next(unit * factor for factor in (1, 2, 5, 10) if span / (unit * factor) <= 5)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [round(step * count, 12) for count in range(first, last + 1)], False
