@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from zipfile import BadZipFile
@@ -55,6 +55,21 @@ Description = Annotated[str, BeforeValidator(_as_text), AfterValidator(clean)]
 Lines = Annotated[str, AfterValidator(_clean_lines)]
 Number = Annotated[float | None, BeforeValidator(_finite)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
+
+
+def losses_by_name(fit: Mapping[str, Any]) -> dict[str, list[float]]:
+    """What a fit told of its losses, a number an epoch; what is no finite number is left out.
+
+    Args:
+        fit: the part `fit` of a result; its `history` is as the method gave it.
+    """
+    found: dict[str, list[float]] = {}
+    epochs = fit.get("history")
+    for losses in epochs if isinstance(epochs, list) else ():
+        for name, loss in losses.items() if isinstance(losses, dict) else ():
+            if isinstance(loss, int | float) and math.isfinite(loss):
+                found.setdefault(clean(name), []).append(float(loss))
+    return found
 
 
 class _Part(BaseModel):
@@ -197,13 +212,7 @@ class Result(_Part):
     @property
     def history(self) -> dict[str, list[float]]:
         """The losses of the fit by name, a number an epoch; empty where the method told none."""
-        found: dict[str, list[float]] = {}
-        epochs = self.fit.get("history")
-        for losses in epochs if isinstance(epochs, list) else ():
-            for name, loss in losses.items() if isinstance(losses, dict) else ():
-                if isinstance(loss, int | float) and math.isfinite(loss):
-                    found.setdefault(clean(name), []).append(float(loss))
-        return found
+        return losses_by_name(self.fit)
 
     def per_image(self, metric: str) -> NDArray[np.float64] | None:
         """(N,): each test image's own score by this metric; None where none is stored."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -24,7 +24,12 @@ HELD_SECONDS = 2.0
 
 
 def run_cells(
-    cells: Sequence[Cell], root: Path, machine: Machine, rerun: str | None, executor: Executor
+    cells: Sequence[Cell],
+    root: Path,
+    machine: Machine,
+    rerun: str | None,
+    executor: Executor,
+    ended: Callable[[Path, Mapping[str, Any]], None] | None = None,
 ) -> int:
     """Run cells, as many at a time as the executor takes; one that fails is recorded and the others go on.
 
@@ -32,6 +37,7 @@ def run_cells(
 
     Args:
         rerun: None, "failed" or "all", as `bench.jobs.new_job`.
+        ended: called with each cell's path below the root and its result, once it has one.
 
     Returns:
         0 where every cell has a result, else 1.
@@ -46,7 +52,7 @@ def run_cells(
         choose(problem, machine.data_dir)
     jobs = [(cell, new_job(cell, root, machine, rerun)) for cell in cells]
     with executor, signals() as came:
-        run = _Run(jobs, executor, Display(len(cells)))
+        run = _Run(jobs, executor, Display(len(cells)), ended)
         while run.running or (run.waiting and not run.halted):
             run.obey(came)
             run.start_what_can()
@@ -84,8 +90,15 @@ class _Run:
         fault: what the user must put right before any other cell is run.
     """
 
-    def __init__(self, cells: Sequence[tuple[Cell, Job]], executor: Executor, display: Display) -> None:
+    def __init__(
+        self,
+        cells: Sequence[tuple[Cell, Job]],
+        executor: Executor,
+        display: Display,
+        ended: Callable[[Path, Mapping[str, Any]], None] | None,
+    ) -> None:
         self._cells = cells
+        self._ended = ended
         self._executor = executor
         self._display = display
         self._held: set[int] = set()
@@ -102,7 +115,7 @@ class _Run:
 
     def obey(self, came: Sequence[int]) -> None:
         """Stop the cells with their checkpoints written at the first signal, at once at the second."""
-        if len(came) > 1 > self._stopped - 1:
+        if len(came) > 1 and self._stopped < 2:
             self._executor.stop(now=True)
             self._stopped = 2
         elif came and not self._stopped:
@@ -157,6 +170,8 @@ class _Run:
         else:
             self.missing += event["result"]["status"] != "ok"
             self._display.line(f"{heading}: {summary(event['result'], event['end'] == 'kept')}")
+            if self._ended is not None:
+                self._ended(self._cells[number - 1][0].path, event["result"])
 
 
 def summary(result: dict[str, Any], kept: bool) -> str:

@@ -22,13 +22,22 @@ from bench.grid import Grid
     flag_value="all",
     help="Run cells again that have a result; `--rerun failed`: only those whose result is a failure.",
 )
+@click.option(
+    "--tensorboard",
+    is_flag=True,
+    help="Write each cell's losses and scores for TensorBoard too, to RESULTS/tensorboard.",
+)
 @data_dir_option
 @results_option
-def command(grid: Grid, place: Place, rerun: str | None, data_dir: Path | None, results: Path) -> int:
+def command(
+    grid: Grid, place: Place, rerun: str | None, tensorboard: bool, data_dir: Path | None, results: Path
+) -> int:
     """Run methods on incomplete images and record how well they fill them in."""
     cells = grid.cells()
     from bench.running import run_cells
+    from bench.tensorboard import EventFiles
 
+    write_events = EventFiles(results).write if tensorboard else None
     methods = list(dict.fromkeys(cell.source.name for cell in cells))
     machine, executor = place.settle(data_dir, results, methods)
-    return run_cells(cells, results, machine, rerun, executor)
+    return run_cells(cells, results, machine, rerun, executor, write_events)
