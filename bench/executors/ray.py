@@ -139,10 +139,12 @@ def bring_home(job: Job, end: dict[str, Any]) -> None:
     """Write a cell's files here, where the node that ran it wrote them to a folder of its own."""
     files: dict[str, bytes] = end.pop("files", {})
     folder = folder_of(job)
-    stored = folder.result()
-    if "result" not in end or (
-        stored is not None and stored.get("provenance") == end["result"].get("provenance")
-    ):
+    if "result" not in end or _when(folder.result()) == _when(end["result"]):
         return
     with folder.claimed():
         folder.take_in({name: files[name] for name in KEPT_FILES if name in files})
+
+
+def _when(result: dict[str, Any] | None) -> Any:
+    """What tells a stored result from an earlier one of the same cell."""
+    return None if result is None else (result.get("key"), result.get("provenance", {}).get("date"))

@@ -85,3 +85,21 @@ def test_named_states_stay_and_missing_ones_are_told(tmp_path: Path) -> None:
 def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"cannot hold a function \(at /inner/0\)"):
         DiskCheckpoints(tmp_path).save({"inner": [lambda: None]})
+
+
+def test_the_time_of_all_processes_adds_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("bench.checkpoints.time.monotonic", lambda: clock[0])
+    for began, worked, lost, before in (
+        (100.0, 7.0, 2.0, 0.0),
+        (500.0, 4.0, 9.0, 7.0),
+        (900.0, 1.0, 0.0, 11.0),
+    ):
+        clock[0] = began
+        checkpoints = DiskCheckpoints(tmp_path)
+        checkpoints.load()
+        assert checkpoints.seconds_before == before
+        clock[0] += worked
+        checkpoints.save({"step": 1})
+        # What is done after the newest checkpoint is done again, and counts once.
+        clock[0] += lost
