@@ -1,9 +1,9 @@
 """`python -m bench.cell_process`: the process of one cell. It lets the method work in another, then scores.
 
 Its job: `method` (what the method's process gets), `posed` (the posed problem's folders and facts), `folder`
-(the cell's), `dataset`, `data_dir`, `device`, `threads`, `precision`, `timeout` and `memory`. It tells the
-method's progress, `stage` when it begins to score, and at the end one of `outcome` (what the result
-holds beside what was known before), `stopped`, or `refused` with what a user must put right.
+(the cell's), `dataset`, `data_dir`, `device`, `threads`, `precision`, `timeout` and `memory`. It tells each
+`stage` when it begins (fitting, scoring), the method's `progress`, and at the end one of `outcome` (what the
+result holds beside what was known before), `stopped`, or `refused` with what a user must put right.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ def run_method(job: dict[str, Any], parent: Parent, stop: threading.Event) -> di
             told.update(event["outcome"])
         elif "begun" in event:
             limits.begin()
+            parent.tell({"stage": "fitting"})
         else:
             parent.tell(event)
 

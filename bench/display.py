@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from bench.results import clean
 
@@ -28,13 +29,18 @@ class Display:
         self.cells = cells
         self.console = console or Console(file=sys.stderr, soft_wrap=True, highlight=False, markup=False)
         self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[where]}", markup=False),
+            TextColumn(
+                "{task.description}",
+                markup=False,
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
+            BarColumn(bar_width=10),
+            TextColumn("{task.fields[where]}", markup=False, table_column=Column(no_wrap=True)),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
+            expand=True,
         )
 
     @contextmanager
@@ -52,7 +58,7 @@ class Display:
             return
         if not self._bar.tasks:
             self._bar.start()
-        task = self._bar.add_task(heading, total=None, where="posing the problem")
+        task = self._bar.add_task(heading, total=None, where="starting")
         try:
             yield CellDisplay(self, heading, task)
         finally:

@@ -136,6 +136,7 @@ def _where(noted: Mapping[str, Any] | None) -> tuple[str, ...]:
         return ()
     if "stage" in noted:
         return (clean(str(noted["stage"])),)
+    noted = noted.get("progress", noted)
     return (clean(f"epoch {noted.get('epoch')} of {noted.get('epochs')}, step {noted.get('step')}"),)
 
 

@@ -75,14 +75,14 @@ def kept(job: Job) -> dict[str, Any] | None:
     return {"end": "kept", "result": stored}
 
 
-def lost(job: Job, why: str) -> dict[str, Any]:
+def lost(job: Job, why: str, status: str = "failed") -> dict[str, Any]:
     """Write down that an executor lost a cell, unless its result was stored before; as `run_job` returns."""
     cell, machine, folder = cell_of(job), machine_of(job), folder_of(job)
     result = {
         "key": cell.key(facts_of(cell.problem, machine.data_dir)),
         "cell": cell.record(),
         "asked": cell.asked,
-        "status": "failed",
+        "status": status,
         "error": " ".join(why.split())[:MESSAGE_CHARACTERS],
         "traceback": why[-TRACEBACK_CHARACTERS:],
     }
@@ -255,7 +255,7 @@ class _Running:
             self._told.update(event)
             return
         now = time.monotonic()
-        if "stage" in event and self._machine.timeout is not None:
+        if event.get("stage") == "scoring" and self._machine.timeout is not None:
             self._scored_by = now + max(self._machine.timeout, SCORING_SECONDS)
         if "stage" in event or now - self._noted > NOTE_SECONDS:
             self._noted = now

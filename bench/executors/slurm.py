@@ -19,6 +19,9 @@ from bench.worker import SCORING_SECONDS, kept, lost
 
 WAIT_SECONDS = 2.0
 QUEUE_SECONDS = 20.0
+TIMES_QUEUED = 10
+"""How often a job that reaches its time limit is queued again."""
+
 DAY_MINUTES = 24 * 60
 MEMORY_BESIDE = 4.0
 """GB that a job takes for all but the method's own processes."""
@@ -181,7 +184,9 @@ class Slurm(Executor):
                 self._jobs[number] = one, job
 
     def _executor(self, wanted: Options, share: int | None) -> Any:
-        executor = self._submitit.AutoExecutor(folder=self._folder, cluster=self._cluster)
+        executor = self._submitit.AutoExecutor(
+            folder=self._folder, cluster=self._cluster, slurm_max_num_timeout=TIMES_QUEUED
+        )
         own = dict(wanted)
         executor.update_parameters(name="bench", timeout_min=own.pop("time"))
         slurm = {"slurm_additional_parameters": own, "slurm_signal_delay_s": int(2 * STOP_SECONDS)}
@@ -211,10 +216,10 @@ class Slurm(Executor):
         """What became of a job; None while it is running or waiting."""
         if one.paths.result_pickle.exists():
             try:
-                end: dict[str, Any] = one.result()
+                end: Event = one.result()
             except Exception as error:
                 # submitit raises what it was told of another process, whatever that is.
-                end = lost(job, f"its Slurm job {one.job_id} failed: {error}")
+                end = self._failed(one, job, str(error))
         elif one.job_id not in self._gone:
             return None
         elif self._stopping:
@@ -224,6 +229,15 @@ class Slurm(Executor):
         for file in (one.paths.result_pickle, one.paths.submitted_pickle):
             file.unlink(missing_ok=True)
         return end
+
+    def _failed(self, one: Any, job: Job, error: str) -> Event:
+        """A job that submitit gave up, or that failed outside of its cell."""
+        if "timed-out too many times" not in error:
+            return lost(job, f"its Slurm job {one.job_id} failed: {error}")
+        advice = "give it more with --slurm time=MINUTES and go on with --rerun failed"
+        return lost(
+            job, f"its Slurm job reached its time limit {TIMES_QUEUED + 1} times; {advice}", "timeout"
+        )
 
     def _look_for_the_gone(self) -> None:
         """Notice jobs that ended without a word: cancelled, over their memory, lost with their node."""
