@@ -6,6 +6,7 @@ both are watched, and what became of them is written down, whatever it was.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -75,30 +76,43 @@ def kept(job: Job) -> dict[str, Any] | None:
     return {"end": "kept", "result": stored}
 
 
+def begun_anew(job: Job) -> Job:
+    """A job that may be started more than once: what `--rerun` forgets is forgotten now, not each time."""
+    if job["rerun"] != "all":
+        return job
+    folder = folder_of(job)
+    with contextlib.suppress(Held), folder.claimed():
+        folder.discard_checkpoints()
+    return job | {"rerun": "anew"}
+
+
 def lost(job: Job, why: str, status: str = "failed") -> dict[str, Any]:
     """Write down that an executor lost a cell, unless its result was stored before; as `run_job` returns."""
-    cell, machine, folder = cell_of(job), machine_of(job), folder_of(job)
-    result = {
-        "key": cell.key(facts_of(cell.problem, machine.data_dir)),
-        "cell": cell.record(),
-        "asked": cell.asked,
-        "status": status,
-        "error": " ".join(why.split())[:MESSAGE_CHARACTERS],
-        "traceback": why[-TRACEBACK_CHARACTERS:],
-    }
+    error = " ".join(why.split())[:MESSAGE_CHARACTERS]
+    outcome = {"status": status, "error": error, "traceback": why[-TRACEBACK_CHARACTERS:]}
     # What is left of the cell may still be writing its checkpoint.
     until = time.monotonic() + STOP_SECONDS + 10
     while True:
         try:
-            with folder.claimed():
-                end = kept(job | {"rerun": None})
-                if end is None:
-                    folder.write(result)
-                return end or {"end": "stored", "result": result}
+            return _write_loss(job, outcome)
         except Held:
             if time.monotonic() > until:
                 return {"end": "held"}
             time.sleep(0.5)
+        except BenchError as fault:
+            return {"end": "refused", "why": str(fault)}
+
+
+def _write_loss(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:
+    cell, folder = cell_of(job), folder_of(job)
+    with folder.claimed():
+        end = kept(job | {"rerun": None})
+        if end is not None:
+            return end
+        key = cell.key(facts_of(cell.problem, machine_of(job).data_dir))
+        result = {"key": key, "cell": cell.record(), "asked": cell.asked, **outcome}
+        folder.write(result)
+        return {"end": "stored", "result": result}
 
 
 def _ended(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
@@ -129,12 +143,9 @@ def _run(
             return {"end": "kept", "result": stored}
         if job["rerun"] == "all":
             folder.discard_checkpoints()
-        if describe(cell.source).source != cell.description.source:
-            outcome: dict[str, Any] | None = {
-                "status": "failed",
-                "error": f"the code of {cell.source.name} is not what it was when this run was planned",
-            }
-        else:
+        changed = _changed(cell)
+        outcome: dict[str, Any] | None = {"status": "failed", "error": changed}
+        if changed is None:
             given = _cell_job(cell, machine, posed, folder, folder.checkpoints(key), lock)
             outcome = _Running(given, machine, folder, report, stop).outcome()
         if outcome is None:
@@ -146,9 +157,19 @@ def _run(
     return {"end": "stored", "result": result}
 
 
+def _changed(cell: Cell) -> str | None:
+    """What is wrong where the method's code here is not what the key says; None where it is."""
+    try:
+        if describe(cell.source).source == cell.description.source:
+            return None
+    except BenchError as error:
+        return str(error)
+    return f"the code of {cell.source.name} is not what it was when this run was planned"
+
+
 def _again(stored: Mapping[str, Any], rerun: str | None) -> bool:
     """Whether a cell with this stored result is run again: one that was interrupted always is."""
-    if rerun == "all" or stored.get("status") == "interrupted":
+    if rerun in ("all", "anew") or stored.get("status") == "interrupted":
         return True
     return rerun == "failed" and stored.get("status") != "ok"
 

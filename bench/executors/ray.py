@@ -17,7 +17,7 @@ from bench.executors import Elsewhere, Executor
 from bench.hardware import cores
 from bench.jobs import Job, folder_of
 from bench.processes import Event
-from bench.worker import kept, lost
+from bench.worker import begun_anew, kept, lost
 
 WAIT_SECONDS = 0.5
 RETRIES = 5
@@ -98,6 +98,7 @@ class Ray(Executor):
         task = self._ray.remote(run_on_node).options(
             num_cpus=self._threads, num_gpus=1 / self._gpu_slots if on_gpu else 0, max_retries=RETRIES
         )
+        job = begun_anew(job)
         self._numbers[task.remote(job)] = number, job
 
     def wait(self) -> list[tuple[int, Event]]:

@@ -15,7 +15,7 @@ from bench.executors import Elsewhere, Executor
 from bench.jobs import Job, folder_of
 from bench.names import unknown
 from bench.processes import STOP_SECONDS, Event
-from bench.worker import SCORING_SECONDS, kept, lost
+from bench.worker import SCORING_SECONDS, begun_anew, kept, lost
 
 WAIT_SECONDS = 2.0
 QUEUE_SECONDS = 20.0
@@ -156,7 +156,7 @@ class Slurm(Executor):
         if end is not None:
             self._told.append((number, end))
         else:
-            self._new.append((number, job))
+            self._new.append((number, begun_anew(job)))
 
     def _submit(self) -> None:
         """Everything new, in an array for each set of resources."""

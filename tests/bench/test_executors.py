@@ -21,7 +21,7 @@ from bench.executors.slurm import Slurm, parse_options, resources, seats
 from bench.grid import Grid
 from bench.jobs import Machine, cell_of, new_job
 from bench.running import run_cells
-from bench.worker import Stop
+from bench.worker import Stop, begun_anew
 from tests.bench.command import Bench, wait_for
 
 HERE = Place("local", None, 1, "cpu", "float32", None, None, None, None, None, ())
@@ -101,6 +101,19 @@ def test_a_job_is_json_and_holds_the_whole_cell(bench: Bench, monkeypatch: pytes
     assert again == cell
     facts = {"fingerprint": "a", "observed": "b"}
     assert again.key(facts) == cell.key(facts) and again.path == cell.path
+
+
+def test_a_job_that_is_started_again_keeps_its_new_checkpoints(tmp_path: Path) -> None:
+    kept = tmp_path / "cell" / "checkpoints" / "key" / "checkpoint-000001.json"
+    job: dict[str, Any] = {"results": str(tmp_path), "path": "cell", "rerun": "all"}
+    for rerun, left in (("failed", True), (None, True), ("all", False)):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text("{}")
+        started = begun_anew(job | {"rerun": rerun})
+        assert kept.exists() == left
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    assert begun_anew(started) == started and kept.exists()
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=8), st.integers(1, 40))
