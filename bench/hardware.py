@@ -1,11 +1,9 @@
-"""What this machine computes with."""
+"""What this machine computes with. torch is imported only where it must be asked."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-
-import torch
 
 from bench.errors import BenchError
 from bench.jobs import Machine
@@ -17,6 +15,10 @@ def settle_device(device: str) -> str:
     Raises:
         BenchError: there is no such device here.
     """
+    if device == "cpu":
+        return device
+    import torch
+
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -55,9 +57,11 @@ def machine_for(
 
 def gpus_of(device: str) -> list[str]:
     """The GPUs that a device stands for, as CUDA_VISIBLE_DEVICES names them; none for the CPU."""
-    wanted = torch.device(device)
-    if wanted.type != "cuda":
+    if not device.startswith("cuda"):
         return []
+    import torch
+
+    wanted = torch.device(device)
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     seen = [name.strip() for name in named.split(",") if name.strip()]
     seen = seen or [str(number) for number in range(torch.cuda.device_count())]
@@ -72,6 +76,8 @@ def cores() -> int:
 def has_fast_bfloat16(device: str) -> bool:
     """Whether bfloat16 products are the faster ones: on GPUs that know them, on CPUs with AMX."""
     if device.startswith("cuda"):
+        import torch
+
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device == "cpu":
         try:
