@@ -20,6 +20,8 @@ def test_a_plugin_gets_its_row(bench: Bench) -> None:
     assert status == 0, output
     (result,) = bench.results()
     assert result["status"] == "ok" and result["cost"]["steps"] == 7
+    assert result["display"]["dataset"] == "MNIST"
+    assert result["display"]["dataset_citation"].startswith("@article{lecun1998gradient")
     assert result["problem"]["train"] == 150 and result["problem"]["test"] == 120
     truth = mnist_pixels("t10k", 10_000).numpy()[np.arange(120) * 10_000 // 120]
     samples = np.load(bench.cell() / "samples.npz")
