@@ -86,7 +86,7 @@ assert not heavy, heavy
 
 
 @pytest.mark.parametrize(
-    "command", ["--help", "methods", "methods", "table", "run --help", "check --help", "plan"]
+    "command", ["--help", "methods", "methods", "table", "report", "run --help", "check --help", "plan"]
 )
 def test_what_only_reads_imports_no_torch(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, command: str
@@ -95,7 +95,7 @@ def test_what_only_reads_imports_no_torch(
     arguments = command.split()
     if command == "plan":
         arguments += ["--methods", "mean", "--dataset", "mnist"]
-    if command == "table":
+    if command in ("table", "report"):
         arguments += ["--results", str(store(tmp_path / "runs", result("prflow"), result("mcflow")))]
     done = subprocess.run(
         [sys.executable, "-c", CALL, *arguments],
