@@ -83,7 +83,9 @@ def test_a_killed_grid_ends_as_an_undisturbed_one(
     assert status == 0, output
     killed = kill_often(bench, [*grid, f"--set=walk.seconds={steps / 40}"], kills, pause)
     stored = [
-        path for path in bench.folder.rglob("result.json") if json.loads(path.read_text())["status"] == "ok"
+        path
+        for path in (bench.folder / "results").rglob("result.json")
+        if json.loads(path.read_text())["status"] == "ok"
     ]
     print(f"killed {killed}; {len(stored)} cells done by then")
     status, output = bench.run(*grid, f"--set=walk.seconds={steps / 40}", "--rerun", "failed")
