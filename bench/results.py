@@ -30,8 +30,9 @@ def clean(text: str) -> str:
 
 
 def printable(line: str) -> str:
-    """As `clean`, the indentation kept."""
-    return " " * (len(line) - len(line.lstrip(" "))) + clean(line)
+    """As `clean`, all spaces kept."""
+    text = "".join(" " if char.isspace() else char for char in _ESCAPE_SEQUENCE.sub("", line))
+    return "".join(char for char in text if char.isprintable()).rstrip()
 
 
 def _clean_lines(text: str) -> str:

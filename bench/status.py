@@ -136,7 +136,9 @@ def _where(noted: Mapping[str, Any] | None) -> tuple[str, ...]:
         return ()
     if "stage" in noted:
         return (clean(str(noted["stage"])),)
-    noted = noted.get("progress", noted)
+    noted = noted.get("progress")
+    if not isinstance(noted, Mapping):
+        return ()
     return (clean(f"epoch {noted.get('epoch')} of {noted.get('epochs')}, step {noted.get('step')}"),)
 
 

@@ -249,7 +249,7 @@ def test_a_plugin_file_is_run_by_its_name(tmp_path: Path) -> None:
     command += ["--preset", "smoke", "--train", "50", "--test", "40", "--results", "results"]
     wrong = bench(tmp_path, *command, "--set", "mine.valeu=1")
     assert wrong.returncode == 2
-    assert wrong.stderr == "error: unknown setting of mine 'valeu'; did you mean 'value'?\n"
+    assert wrong.stderr == "error: --set: unknown setting of mine 'valeu'; did you mean 'value'?\n"
     done = bench(tmp_path, *command, "--set", "mine.value=0")
     assert done.returncode == 0, done.stderr
     (path,) = (tmp_path / "results").rglob("result.json")

@@ -153,7 +153,7 @@ def test_failed_missing_unfinished_and_running_cells(folder: Folder) -> None:
         assert folder.status()[1][0].startswith("failed    own@")
         assert folder.status()[1][1].strip() == "- timeout: late"
         fcntl.flock(lock, fcntl.LOCK_EX)
-        (folder.cell / "progress.json").write_text('{"progress": 1, "epoch": 2, "epochs": 9, "step": 40}')
+        (folder.cell / "progress.json").write_text('{"progress": {"epoch": 2, "epochs": 9, "step": 40}}')
         status, lines = folder.status("--seeds 0,1")
         assert status == 1 and lines[0].startswith("running   own@")
         assert "epoch 2 of 9" in lines[1]
