@@ -1,0 +1,79 @@
+"""`python -m benchmarks`: measure, print the ratios, write them as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import harness, methods
+
+SIDES = ("textbook", "ours")
+
+
+@click.command()
+@click.option("--steps", default=40, show_default=True, help="Training steps that are timed.")
+@click.option("--images", default=2000, show_default=True, help="Images that are imputed, posed and scored.")
+@click.option("--rounds", default=3, show_default=True, help="How often each side is measured, in turns.")
+@click.option("--only", default=",".join(methods.METHODS), show_default=True, help="Methods, by commas.")
+@click.option("--threads", default=os.cpu_count() or 1, show_default=True, help="CPU threads.")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("results/benchmarks.json"))
+def main(steps: int, images: int, rounds: int, only: str, threads: int, output: Path) -> None:
+    """Measure ours against the textbook, and what the harness costs."""
+    measured = {name: compared(name, steps, images, rounds, threads) for name in only.split(",") if name}
+    report = {
+        "machine": {"processor": platform.processor() or platform.machine(), "threads": threads},
+        "settings": {"steps": steps, "images": images, "rounds": rounds},
+        "methods": measured,
+        "harness_seconds": harness.measure(images),
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(report, indent=2) + "\n")
+    show(report)
+    click.echo(f"written to {output}")
+
+
+def compared(name: str, steps: int, images: int, rounds: int, threads: int) -> dict[str, Any]:
+    """Both sides' medians over the rounds, and the median of the rounds' ratios, ours over the textbook's."""
+    taken: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+    for _ in range(rounds):
+        for side in SIDES:
+            # A process of its own: peak memory is a process's, and nothing is left warm for the other side.
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                taken[side].append(pool.submit(methods.measure, name, side, steps, images, threads).result())
+    figures = taken["ours"][0].keys()
+    result: dict[str, Any] = {
+        side: {figure: median(one[figure] for one in taken[side]) for figure in figures} for side in SIDES
+    }
+    pairs = list(zip(taken["ours"], taken["textbook"], strict=True))
+    result["ratio"] = {
+        figure: median(ours[figure] / theirs[figure] for ours, theirs in pairs) for figure in figures
+    }
+    return result
+
+
+def show(report: dict[str, Any]) -> None:
+    console = Console()
+    table = Table("method", "figure", *SIDES, "ours / textbook")
+    for name, result in report["methods"].items():
+        for figure in result["ratio"]:
+            values = [f"{result[side][figure]:,.1f}" for side in SIDES]
+            table.add_row(name, figure.replace("_", " "), *values, f"{result['ratio'][figure]:.2f}")
+    console.print(table)
+    costs = Table("harness", "seconds")
+    for name, seconds in report["harness_seconds"].items():
+        costs.add_row(name, f"{seconds:.2f}")
+    console.print(costs)
+
+
+if __name__ == "__main__":
+    main()
