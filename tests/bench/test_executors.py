@@ -204,7 +204,7 @@ def test_a_ray_node_is_lost_and_every_cell_finishes(bench: Bench, monkeypatch: p
     (bench.folder / "walk.py").write_text((bench.folder / "walk.py").read_text().replace("= 2.0", "= 8.0"))
     results = bench.folder / "results" / "runs"
     cells = grid_of(bench, ["walk"], [0, 1, 2, 3])
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
 
     def lose_a_node() -> None:
@@ -218,6 +218,6 @@ def test_a_ray_node_is_lost_and_every_cell_finishes(bench: Bench, monkeypatch: p
         assert run_cells(cells, results, Machine("cpu", 1, "float32"), None, executor) == 0
     finally:
         losing.join()
-        cluster.shutdown()  # type: ignore[no-untyped-call]
+        cluster.shutdown()
     assert [result["status"] for result in bench.results()] == ["ok"] * 4
     assert [result["cost"]["steps"] for result in bench.results()] == [40] * 4
