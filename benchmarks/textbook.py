@@ -1,8 +1,9 @@
 """Plain renderings of the four methods' training steps, as one would first write them in PyTorch.
 
 MCFlow and PRFlow are those of the tests: masked full-width couplings, a third pass for log p(x_hat). The
-GANs take our networks module by module: a pass for the real batch, one for the fake, one for the penalty,
-`zero_grad` and `backward` through everything, MADE's weights multiplied by their masks at every use.
+GANs take our networks in PyTorch's own layers, module by module: a pass for the real batch, one for the
+fake, one for the penalty, `zero_grad` and `backward` through everything, MADE's weights multiplied by their
+masks at every use.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from methods.nn.made import PartlyConnected
 from methods.nn.realnvp import mlp
 from methods.pbigan import Encoder, PairCritic, PBiGAN
 from methods.prflow import PRFlow, gradient_prior
-from tests.methods.textbook import MaskedCoupling, TextbookFlow, losses
+from tests.methods.textbook import MaskedCoupling, TextbookFlow, in_pytorch_s_layers, losses
 
 Step = Callable[[Tensor, int], None]
 Impute = Callable[[MaskedImages], Tensor]
@@ -67,7 +68,9 @@ def flow(method: MCFlow, images: MaskedImages) -> tuple[Step, Impute]:
         total = torch.stack(list(terms.values())).sum()
         if prior and isinstance(method, PRFlow):
             recovered = x_hat.view(-1, *images.shape)
-            total = total + 0.3 * gradient_prior(recovered, method.alpha, method.smoothing).mean()
+            total = (
+                total + method.prior_weight * gradient_prior(recovered, method.alpha, method.smoothing).mean()
+            )
         optimiser.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -110,14 +113,18 @@ def misgan(method: MisGAN, images: MaskedImages) -> tuple[Step, Impute]:
         "imputation": convolutional.imputer(shape, method.width),
     }
     critics: dict[str, nn.Module] = {
-        "data": convolutional.ImageCritic(shape, method.width),
-        "mask": convolutional.ImageCritic(mask_shape, method.width),
-        "imputation": convolutional.ImageCritic(shape, method.width),
+        "data": in_pytorch_s_layers(convolutional.ImageCritic(shape, method.width)),
+        "mask": in_pytorch_s_layers(convolutional.ImageCritic(mask_shape, method.width)),
+        "imputation": in_pytorch_s_layers(convolutional.ImageCritic(shape, method.width)),
     }
 
     def optimisers(networks: dict[str, nn.Module]) -> dict[str, torch.optim.Adam]:
         return {
-            name: torch.optim.Adam(network.parameters(), lr=method.learning_rate, betas=BETAS)
+            name: torch.optim.Adam(
+                network.parameters(),
+                lr=method.imputer_learning_rate if name == "imputation" else method.learning_rate,
+                betas=BETAS,
+            )
             for name, network in networks.items()
         }
 
@@ -171,15 +178,17 @@ class MaskedAtEveryUse(nn.Module):
 
 def pbigan(method: PBiGAN, images: MaskedImages) -> tuple[Step, Impute]:
     """The pair critic at each batch, encoder and decoder at every fifth."""
-    encoder = Encoder(images.shape, method.latent, method.width)
+    encoder = in_pytorch_s_layers(Encoder(images.shape, method.latent, method.width))
     for module in list(encoder.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, PartlyConnected):
                 setattr(module, name, MaskedAtEveryUse(child))
     decoder = convolutional.generator(method.latent, images.shape, method.width)
-    critic = PairCritic(images.shape, method.latent, method.width)
-    coders = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-4, betas=BETAS)
-    critic_adam = torch.optim.Adam(critic.parameters(), lr=1e-4, betas=BETAS)
+    critic = in_pytorch_s_layers(PairCritic(images.shape, method.latent, method.width))
+    coders = torch.optim.Adam(
+        [*encoder.parameters(), *decoder.parameters()], lr=method.learning_rate, betas=BETAS
+    )
+    critic_adam = torch.optim.Adam(critic.parameters(), lr=method.learning_rate, betas=BETAS)
 
     def pairs(batch: MaskedImages) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         code = encoder(batch.values, torch.randn(len(batch), method.latent))
@@ -196,7 +205,11 @@ def pbigan(method: PBiGAN, images: MaskedImages) -> tuple[Step, Impute]:
             return
         real, fake = pairs(batch)
         error = method.reconstruction_loss(decoder(real[1]), batch.values, batch.observed)
-        loss = critic(*real).mean() - critic(*fake).mean() + method.weight_in(0) * error
+        loss = (
+            critic(*real).mean()
+            - critic(*fake).mean()
+            + method.weight_in(number * method.batch_size // len(images)) * error
+        )
         coders.zero_grad()
         loss.backward()
         coders.step()

@@ -13,6 +13,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from methods.nn.convolution import Conv2d, LeakyReLU
+
 Shape = tuple[int, int, int]
 
 
@@ -87,10 +89,10 @@ def body(shape: Shape, width: int) -> tuple[nn.Sequential, int]:
     layers: list[nn.Module] = []
     for level, (before, after) in enumerate(pairwise(widths)):
         normalised = level > 0 and not is_digit(shape)
-        layers.append(nn.Conv2d(before, after, 5, stride=2, padding=2, bias=not normalised))
+        layers.append(Conv2d(before, after, 5, stride=2, padding=2, bias=not normalised))
         if normalised:
             layers.append(nn.InstanceNorm2d(after, affine=True))
-        layers.append(nn.ReLU() if is_digit(shape) else nn.LeakyReLU(0.2))
+        layers.append(LeakyReLU(0.0 if is_digit(shape) else 0.2))
     features = 4 * width * -(-height // 8) * -(-breadth // 8)
     return nn.Sequential(*layers, nn.Flatten()), features
 

@@ -13,6 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from methods.nn.convolution import inputs_only
+
 Inputs = tuple[Tensor, ...]
 Critic = Callable[..., Tensor]
 
@@ -44,12 +46,13 @@ def gradient_penalty(critic: Critic, real: Inputs, fake: Inputs, generator: torc
         A scalar, float32, differentiable in the critic's weights.
     """
     first = real[0]
-    coefficients = torch.rand(len(first), generator=generator, device=first.device)
+    coefficients = torch.rand(len(first), generator=generator, device=first.device, dtype=first.dtype)
     between = tuple(
         torch.lerp(b, a, coefficients.view(-1, *[1] * (a.dim() - 1))).requires_grad_()
         for a, b in zip(real, fake, strict=True)
     )
-    gradients = torch.autograd.grad(critic(*between).float().sum(), between, create_graph=True)
+    with inputs_only():
+        gradients = torch.autograd.grad(critic(*between).float().sum(), between, create_graph=True)
     joint = torch.cat([gradient.flatten(1) for gradient in gradients], 1)
     lengths: Tensor = torch.linalg.vector_norm(joint, dim=1)
     return (lengths - 1).square().mean()

@@ -1,15 +1,18 @@
-"""A slow rendering of MCFlow and PRFlow, straight from the formulas.
+"""A slow rendering of MCFlow and PRFlow, straight from the formulas, and of critics in PyTorch's own layers.
 
 Couplings are full-width and masked, log p(x_hat) takes a third pass through the flow, and autograd
-goes through everything. Nothing here is shared with the methods under test.
+goes through everything. Nothing of the flows here is shared with the methods under test.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from methods.nn import convolution
 
 
 class MaskedCoupling(nn.Module):
@@ -96,3 +99,17 @@ def gradient_prior(image: list[list[float]], alpha: float, smoothing: float) -> 
                     difference = image[row + down][column + right] - image[row][column]
                     total += (difference**2 + smoothing**2) ** (alpha / 2) - smoothing**alpha
     return total
+
+
+def in_pytorch_s_layers(network: nn.Module) -> nn.Module:
+    """The network itself, its convolutions and ramps replaced by PyTorch's, with the same weights."""
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, convolution.Conv2d):
+                place: Any = (child.kernel_size, child.stride, child.padding)
+                twin = nn.Conv2d(child.in_channels, child.out_channels, *place)
+                twin.weight, twin.bias = child.weight, child.bias
+                setattr(module, name, twin)
+            if isinstance(child, convolution.LeakyReLU):
+                setattr(module, name, nn.LeakyReLU(child.slope) if child.slope else nn.ReLU())
+    return network

@@ -1,0 +1,123 @@
+"""RMSE against fitting time, on training images that the fit does not see: test images play no part."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.images import MaskedImages
+from bench.imputer import FitContext, Imputer, Interrupted, Progress
+from bench.metrics.rmse import rmse, squared_errors
+from bench.plugins import describe, find_methods
+from bench.problem import Pixels, Problem, open_incomplete, pose
+from methods.mcflow import MCFlow
+
+HELD_OUT = 1000
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training images of a posed problem: `train` to fit on, `held_out` to score, with their `truth`."""
+
+    train: MaskedImages
+    held_out: MaskedImages
+    truth: Pixels
+
+
+def split(dataset: str, rate: float, images: int, data_dir: Path | None = None) -> Split:
+    """Pose a problem of `images` + 1,000 training images and hold the last 1,000 out."""
+    posed = pose(Problem(dataset, rate=rate, train=images + HELD_OUT, test=1), data_dir)
+    pixels, observed = open_incomplete(posed.incomplete, "train")
+    whole = MaskedImages(torch.from_numpy(np.array(pixels)), torch.from_numpy(observed))
+    return Split(whole[:images], whole[slice(images, None)], posed.train_truth[images:])
+
+
+def method_of(name: str, preset: str, dataset: str, overrides: Mapping[str, Any]) -> Imputer:
+    """A method with a preset's settings for a data set, and others on top."""
+    settings = describe(find_methods()[name]).resolve(preset, dataset, overrides)
+    (point,) = entry_points(group="bench.methods", name=name)
+    method: Imputer = point.load()(**settings)
+    return method
+
+
+class Curve:
+    """Collects (seconds of fitting, RMSE of the held-out images); the time that scoring takes is left out."""
+
+    def __init__(self, data: Split, seconds: float = math.inf, every: float = 0.0) -> None:
+        self.data = data
+        self.limit = seconds
+        self.every = every
+        self.points: list[tuple[float, float]] = []
+        self.started = time.perf_counter()
+        self.scoring = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Fitting time so far."""
+        return time.perf_counter() - self.started - self.scoring
+
+    @property
+    def over(self) -> bool:
+        """Whether the fit has had its time."""
+        return self.seconds > self.limit
+
+    def due(self) -> bool:
+        """Whether `every` seconds of fitting have passed since the last point."""
+        return self.seconds - (self.points[-1][0] if self.points else 0.0) >= self.every
+
+    def add(self, imputed: Tensor) -> None:
+        """A point from an imputation of the held-out images that began with `begin`."""
+        recovered = self.data.held_out.paste(imputed.cpu().float().clamp(0, 1))
+        error = rmse(*squared_errors(self.data.truth, recovered.numpy(), self.data.held_out.observed.numpy()))
+        self.points.append((self.began - self.started - self.scoring, error))
+        self.scoring += time.perf_counter() - self.began
+
+    def begin(self) -> MaskedImages:
+        """The images to impute for the next point; the clock of the fit stands still until `add`."""
+        self.began = time.perf_counter()
+        return self.data.held_out
+
+
+def fit_curve(
+    method: Imputer, data: Split, *, seconds: float = math.inf, every: float = 0.0, seed: int = 0
+) -> Curve:
+    """Fit a method, scoring at ends of epochs.
+
+    Args:
+        seconds: of fitting, after which it is stopped.
+        every: seconds of fitting between two points, at least; the last epoch's is always one.
+    """
+    curve = Curve(data, seconds, every)
+
+    def report(progress: Progress) -> None:
+        epoch_ends = progress.step * progress.epochs == progress.epoch * progress.steps
+        if epoch_ends and (curve.due() or curve.over or progress.step == progress.steps):
+            curve.add(impute_now(method, curve.begin()))
+
+    context = FitContext(seed=seed, report=report, stop_requested=lambda: curve.over)
+    with suppress(Interrupted):
+        method.fit(data.train, context)
+    return curve
+
+
+def impute_now(method: Imputer, images: MaskedImages) -> Tensor:
+    """What a method would impute if its fit ended here."""
+    if not isinstance(method, MCFlow):
+        return method.impute(images)
+    # A flow's fit ends by keeping its last models as one more stage.
+    stages = method._stages.models
+    stages.append((method._flow, method._imputer))
+    try:
+        return method.impute(images)
+    finally:
+        stages.pop()
