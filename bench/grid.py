@@ -49,7 +49,7 @@ class Grid:
         methods: names; `baselines` stands for all of them.
         datasets: names or paths.
         rates, seeds: every combination is run.
-        preset: smoke, quick or paper.
+        preset: smoke, quick, standard or paper.
         overrides: settings; the later of two for one setting wins.
         train, test: how many images; the preset's number where None.
         plugins: Python files that each define a method.

@@ -24,7 +24,7 @@ class Imputer(ABC):
     Class attributes:
         display_name: the name in tables and figures.
         citation: BibTeX of the method's paper, or "".
-        presets: settings by preset (`smoke`, `quick`, `paper`) or by "preset/dataset".
+        presets: settings by preset (`smoke`, `quick`, `standard`, `paper`) or by "preset/dataset".
         for_dataset: settings by data set.
         baseline: whether it is one of the simple methods that others are measured against.
     """

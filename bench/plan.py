@@ -22,6 +22,7 @@ PROTOCOL = 1
 PRESETS: dict[str, tuple[int | None, int | None]] = {
     "smoke": (1000, 600),
     "quick": (10_000, 2_000),
+    "standard": (None, None),
     "paper": (None, None),
 }
 """How many training and test images each preset takes; None means all."""
@@ -43,7 +44,7 @@ class Cell:
     Attributes:
         problem: what is to be imputed.
         source, description: the method.
-        preset: smoke, quick or paper.
+        preset: a name in `PRESETS`.
         overrides: settings given by the user, by name.
         asked: who asked for it, as its result records it: `suite` (its name and hash, or None) and `from`
             (by option: "command line", "suite", "environment" or "default"). No number depends on it.

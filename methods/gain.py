@@ -63,6 +63,7 @@ class GAIN(Imputer):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"hidden": 128, "epochs": 10},
         "quick": {"hidden": 256, "epochs": 10},
+        "standard": {"hidden": 256, "epochs": 2},
     }
     for_dataset: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "cifar10": {"hidden": 1024},

@@ -57,6 +57,7 @@ class Gaussian(Imputer):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"rank": 16, "iterations": 15},
         "quick": {"rank": 32, "iterations": 40},
+        "standard": {"rank": 32, "iterations": 40},
     }
     baseline: ClassVar[bool] = True
 

@@ -79,6 +79,9 @@ class MisGAN(Imputer):
         },
         "quick/cifar10": {"epochs": 2},
         "quick/celeba": {"epochs": 2},
+        "standard": {"epochs": 100},
+        "standard/cifar10": {"epochs": 80},
+        "standard/celeba": {"epochs": 80},
         "paper/cifar10": {"epochs": 800},
         "paper/celeba": {"epochs": 800},
     }

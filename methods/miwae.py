@@ -62,6 +62,7 @@ class MIWAE(Imputer):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"hidden": 128, "samples": 5, "impute_samples": 20, "epochs": 10},
         "quick": {"hidden": 256, "samples": 5, "impute_samples": 100, "epochs": 30},
+        "standard": {"hidden": 256, "samples": 5, "impute_samples": 100, "epochs": 20},
     }
     baseline: ClassVar[bool] = True
 

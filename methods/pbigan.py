@@ -79,6 +79,9 @@ class PBiGAN(Imputer):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"epochs": 1, "batch_size": 64, "width": 8, **_HASTE},
         "quick": {"epochs": 6, "batch_size": 32, "width": 8, **_HASTE},
+        "standard": {"epochs": 200},
+        "standard/cifar10": {"epochs": 50},
+        "standard/celeba": {"epochs": 50},
         "paper/cifar10": {"epochs": 500},
         "paper/celeba": {"epochs": 500},
     }

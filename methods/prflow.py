@@ -55,6 +55,7 @@ class PRFlow(MCFlow):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **MCFlow.presets,
         "quick": {**MCFlow.presets["quick"], "prior_weight": 0.3},
+        "standard": {**MCFlow.presets["standard"], "prior_weight": 0.3},
     }
     for_dataset: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "cifar10": {"hidden": 1024, "imputer_width": 1024},

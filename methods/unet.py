@@ -62,6 +62,7 @@ class UNetImputer(Imputer):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"width": 8, "epochs": 6, "patience": 0},
         "quick": {"epochs": 6, "batch_size": 32, "patience": 0},
+        "standard": {"epochs": 3, "batch_size": 32, "patience": 0},
     }
     baseline: ClassVar[bool] = True
 
