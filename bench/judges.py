@@ -72,9 +72,13 @@ class Judge:
     @torch.inference_mode()
     def features(self, images: NDArray[np.uint8] | Tensor, batch_size: int = 250) -> NDArray[np.float64]:
         """(N, dimensions): what the last layer sees of uint8 images (N, C, H, W)."""
-        features: Any = self.model.features
-        parts = [features(batch).double().cpu() for batch in self._batches(images, batch_size)]
-        return torch.cat(parts).numpy()
+        of: Any = self.model.features
+        features = np.empty((len(images), self.dimensions))
+        for start, batch in zip(
+            range(0, len(images), batch_size), self._batches(images, batch_size), strict=True
+        ):
+            features[start : start + batch_size] = of(batch).double().cpu().numpy()
+        return features
 
     def predict(self, images: NDArray[np.uint8] | Tensor) -> NDArray[np.int64]:
         """(N,): the most likely class of each of uint8 images (N, C, H, W). Raises as `classify`."""

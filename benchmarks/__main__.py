@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import harness, methods
+from benchmarks.processes import alone
 
 SIDES = ("textbook", "ours")
 EPOCHS = 2
@@ -29,7 +27,7 @@ EPOCHS = 2
 @click.option("--rounds", default=3, show_default=True, help="How often each side is measured, in turns.")
 @click.option("--only", default=",".join(methods.METHODS), show_default=True, help="Methods, by commas.")
 @click.option("--threads", default=os.cpu_count() or 1, show_default=True, help="CPU threads.")
-@click.option("--output", type=click.Path(path_type=Path), default=Path("results/benchmarks.json"))
+@click.option("--output", type=click.Path(path_type=Path), default=Path("results/benchmarks/ratios.json"))
 def main(
     steps: int, images: int, fit_images: int, rounds: int, only: str, threads: int, output: Path
 ) -> None:
@@ -77,12 +75,6 @@ def add_reached(result: dict[str, Any], name: str, images: int, threads: int) ->
     result["ratio"]["seconds_to_rmse"] = (
         result["ours"]["seconds_to_rmse"] / result["textbook"]["seconds_to_rmse"]
     )
-
-
-def alone(work: Callable[..., Any], *given: Any) -> Any:
-    """Call in a process of its own: peak memory is a process's, and nothing is left warm for another."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(work, *given).result()
 
 
 def show(report: dict[str, Any]) -> None:

@@ -98,10 +98,14 @@ def fit_curve(
         every: seconds of fitting between two points, at least; the last epoch's is always one.
     """
     curve = Curve(data, seconds, every)
+    scored = 0
 
     def report(progress: Progress) -> None:
+        nonlocal scored
         epoch_ends = progress.step * progress.epochs == progress.epoch * progress.steps
-        if epoch_ends and (curve.due() or curve.over or progress.step == progress.steps):
+        wanted = curve.due() or curve.over or progress.step == progress.steps
+        if epoch_ends and wanted and progress.step > scored:
+            scored = progress.step
             curve.add(impute_now(method, curve.begin()))
 
     context = FitContext(seed=seed, report=report, stop_requested=lambda: curve.over)

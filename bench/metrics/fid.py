@@ -1,9 +1,9 @@
 """FID: how far the distribution of imputed images is from that of the complete ones.
 
 Features come from torch-fidelity's extraction loop with the data set's judge registered as its
-extractor, mean and covariance from its float64 statistics. The trace is taken through symmetric
-eigenvalues instead of its general ones: a judge's dead units make the product of the covariances
-singular, where general eigenvalues stray into the complex plane.
+extractor. Mean and covariance are in float64, as its own, and never hold the features a second time. The
+trace is taken through symmetric eigenvalues instead of its general ones: a judge's dead units make the
+product of the covariances singular, where general eigenvalues stray into the complex plane.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from classifiers import vision
 
 LAYER = "penultimate"
 REFERENCE = "complete test images"
+CHUNK = 5000
 
 
 class _Images(torch.utils.data.Dataset[Tensor]):
@@ -76,10 +77,18 @@ def extract(judge: Judge, images: NDArray[np.uint8], batch_size: int = 250) -> N
     """(N, d): a judge's features of uint8 images (N, C, H, W), through torch-fidelity's loop."""
     utils = vision.load("torch_fidelity.utils")
     extractor = utils.create_feature_extractor(register(judge), [LAYER], cuda=False, verbose=False)
-    found = utils.get_featuresdict_from_dataset(
-        _Images(images), extractor, batch_size, cuda=False, save_cpu_ram=True, verbose=False
-    )
-    features: NDArray[np.float64] = found[LAYER].numpy()
+    features = np.empty((len(images), judge.dimensions))
+    # The loop's list of batches and their joining hold a chunk's features twice, so not all images at once.
+    for start in range(0, len(images), CHUNK):
+        found = utils.get_featuresdict_from_dataset(
+            _Images(images[start : start + CHUNK]),
+            extractor,
+            batch_size,
+            cuda=False,
+            save_cpu_ram=True,
+            verbose=False,
+        )
+        features[start : start + CHUNK] = found[LAYER].numpy()
     return features
 
 
@@ -101,16 +110,25 @@ def fid(features: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
             f"FID on {dimensions} features needs more than {dimensions} images, not {fewest}; "
             f"take more test images"
         )
-    statistics = vision.load("torch_fidelity.metric_fid").fid_features_to_statistics
-    first, second = (statistics(torch.from_numpy(each.astype(np.float64))) for each in (features, reference))
-    difference = first["mu"] - second["mu"]
+    (mean, covariance), (other_mean, other_covariance) = _moments(features), _moments(reference)
+    difference = mean - other_mean
     # S1 S2 and the symmetric R S2 R, where R R = S1, have the same eigenvalues.
-    values, vectors = np.linalg.eigh(first["sigma"])
+    values, vectors = np.linalg.eigh(covariance)
     root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-    product = np.linalg.eigvalsh(root @ second["sigma"] @ root)
+    product = np.linalg.eigvalsh(root @ other_covariance @ root)
     trace = np.sqrt(np.clip(product, 0, None)).sum()
-    traces = np.trace(first["sigma"]) + np.trace(second["sigma"])
+    traces = np.trace(covariance) + np.trace(other_covariance)
     return float(difference @ difference + traces - 2 * trace)
+
+
+def _moments(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean (d,) and unbiased covariance (d, d) of (N, d), without a centred copy of all of them."""
+    mean = features.mean(axis=0)
+    covariance = np.zeros((features.shape[1], features.shape[1]))
+    for start in range(0, len(features), CHUNK):
+        centred = features[start : start + CHUNK] - mean
+        covariance += centred.T @ centred
+    return mean, covariance / (len(features) - 1)
 
 
 def score(scoring: Scoring) -> dict[str, Any]:

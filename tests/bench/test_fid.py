@@ -1,6 +1,7 @@
 """FID against closed forms, general eigenvalues, and torch-fidelity's own command."""
 
 import functools
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,15 @@ def test_statistics_are_taken_in_double_precision() -> None:
     features = np.random.default_rng(5).normal(size=(2000, 3))
     near = fid.fid(features[:1000], 2 * features[1000:])
     assert fid.fid(features[:1000] + 1e5, 2 * features[1000:] + 1e5) == pytest.approx(near, rel=1e-4)
+
+
+def test_statistics_hold_no_second_copy_of_the_features() -> None:
+    features = np.random.default_rng(5).normal(size=(100_000, 16))
+    tracemalloc.start()
+    fid.fid(features, features)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < features.nbytes / 4
 
 
 @pytest.mark.parametrize("count", [2, 16])

@@ -1,0 +1,68 @@
+"""`python -m benchmarks.schedules`: RMSE against fitting time of a method's presets, on the same images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import matplotlib
+import torch
+
+from benchmarks.fitting import HELD_OUT, fit_curve, method_of, split
+from benchmarks.processes import alone
+
+matplotlib.use("agg")
+
+
+def curve(method: str, preset: str, rate: float, images: int, seconds: float) -> list[tuple[float, float]]:
+    """(seconds, RMSE) of held-out digits while a preset's schedule runs, on one thread."""
+    torch.set_num_threads(1)
+    data = split("mnist", rate, images)
+    return fit_curve(method_of(method, preset, "mnist", {}), data, seconds=seconds, every=seconds / 40).points
+
+
+def draw(report: dict[str, Any], path: Path) -> None:
+    """A panel for each method, a line for each preset."""
+    from matplotlib import pyplot
+
+    curves = report["curves"]
+    figure, panels = pyplot.subplots(
+        1, len(curves), figsize=(3.5 * len(curves), 2.8), squeeze=False, sharey=True, layout="constrained"
+    )
+    for axes, (method, presets) in zip(panels[0], curves.items(), strict=True):
+        for mark, (preset, points) in zip("os^D", presets.items(), strict=False):
+            axes.plot(*zip(*points, strict=True), marker=mark, markersize=3, linewidth=1, label=preset)
+        axes.set(title=method, xlabel="seconds of fitting, one core")
+        axes.legend(frameon=False)
+    panels[0, 0].set_ylabel(f"RMSE, {report['rate']:.0%} missing")
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+@click.command()
+@click.option("--methods", default="mcflow,prflow", show_default=True, help="Methods, by commas.")
+@click.option("--presets", default="quick,standard,paper", show_default=True, help="Presets, by commas.")
+@click.option("--rate", default=0.8, show_default=True, help="Fraction missing.")
+@click.option("--images", default=60_000 - HELD_OUT, show_default=True, help="Training images.")
+@click.option("--seconds", default=400.0, show_default=True, help="Of fitting, for each.")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("results/benchmarks/schedules.json"))
+def main(methods: str, presets: str, rate: float, images: int, seconds: float, output: Path) -> None:
+    """Fit each preset, and write a JSON file and a picture beside it."""
+    report: dict[str, Any] = {"rate": rate, "images": images, "held_out": HELD_OUT, "curves": {}}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for method in methods.split(","):
+        for preset in presets.split(","):
+            points = alone(curve, method, preset, rate, images, seconds)
+            report["curves"].setdefault(method, {})[preset] = points
+            click.echo(
+                f"{method} {preset}: " + (f"{points[-1][1]:.4f} in {points[-1][0]:.0f} s" if points else "-")
+            )
+            output.write_text(json.dumps(report, indent=2) + "\n")
+    draw(report, output.with_suffix(".png"))
+    click.echo(f"written to {output} and {output.with_suffix('.png')}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The benchmarks run to their end at their smallest size; what they measure is not for tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import __main__ as ratios
+from benchmarks import scale, schedules
+
+
+def test_ratios(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    output = tmp_path / "ratios.json"
+    smallest = ["--steps", "1", "--images", "20", "--fit-images", "320", "--rounds", "1", "--threads", "1"]
+    smallest += ["--only", "prflow,misgan,pbigan"]
+    ran = CliRunner().invoke(ratios.main, [*smallest, "--output", str(output)])
+    assert ran.exit_code == 0, ran.output
+    report = json.loads(output.read_text())
+    assert [*report["methods"]] == ["prflow", "misgan", "pbigan"]
+    figures = {"steps_per_second", "images_per_second", "peak_memory_mb", "seconds_to_rmse"}
+    for result in report["methods"].values():
+        assert all(set(result[part]) == figures for part in ("ours", "textbook", "ratio"))
+        assert all(value > 0 for part in ("ours", "textbook") for value in result[part].values())
+    assert all(seconds > 0 for seconds in report["harness_seconds"].values())
+
+
+def test_scale_and_schedules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(scale, "SHAPES", ((1, 28, 28),))
+    for main, options in (
+        (scale.main, ["--most", "1000", "--shape-images", "20", "--threads", "1"]),
+        (schedules.main, ["--methods", "mcflow", "--presets", "smoke", "--images", "100"]),
+    ):
+        output = tmp_path / "out.json"
+        ran = CliRunner().invoke(main, [*options, "--output", str(output)])
+        assert ran.exit_code == 0, ran.output
+        assert json.loads(output.read_text())
+        assert output.with_suffix(".png").stat().st_size > 1000
+        output.unlink()
