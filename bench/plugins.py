@@ -198,7 +198,11 @@ def _description(name: str, answer: dict[str, Any]) -> Description | BenchError:
 
 
 def _place(source: Source) -> Path:
-    asked = json.dumps([source.name, source.reference, *(field.name for field in fields(Description))])
+    # Two checkouts or environments may share a cache and have different code under one module's name.
+    package = find_spec(source.reference.partition(":")[0].partition(".")[0])
+    where = [*(package.submodule_search_locations or [package.origin])] if package else []
+    parts = [source.name, source.reference, where, [field.name for field in fields(Description)]]
+    asked = json.dumps(parts)
     return cache_dir() / "methods" / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
 
 

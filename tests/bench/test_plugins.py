@@ -73,6 +73,18 @@ def described(path: Path) -> Description:
     return describe(find_methods([path])[path.stem])
 
 
+def test_two_copies_of_a_package_that_share_a_cache_are_told_apart(tmp_path: Path) -> None:
+    groups = {"bench.methods": {"constant": "brought:Constant"}}
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        install(
+            tmp_path / name, "brought", groups, METHOD.replace("0.5", "0.25" if name == "one" else "0.75")
+        )
+    for name, value in (("one", "0.25"), ("other", "0.75"), ("one", "0.25")):
+        done = bench(tmp_path / name, "methods", "constant")
+        assert f"value={value}" in done.stdout, done.stdout + done.stderr
+
+
 def test_one_package_brings_a_method_a_data_set_and_metrics(tmp_path: Path) -> None:
     metrics = ("absent", "forgetful", "infinite", "raises", "writes", "mae", "solo", "stray")
     groups = {
