@@ -75,13 +75,11 @@ def described(path: Path) -> Description:
 
 def test_two_copies_of_a_package_that_share_a_cache_are_told_apart(tmp_path: Path) -> None:
     groups = {"bench.methods": {"constant": "brought:Constant"}}
-    for name in ("one", "other"):
+    for name, value in (("one", "0.1"), ("other", "0.9")):
         (tmp_path / name).mkdir()
-        install(
-            tmp_path / name, "brought", groups, METHOD.replace("0.5", "0.25" if name == "one" else "0.75")
-        )
-    for name, value in (("one", "0.25"), ("other", "0.75"), ("one", "0.25")):
-        done = bench(tmp_path / name, "methods", "constant")
+        install(tmp_path / name, "brought", groups, METHOD.replace("0.25", value))
+    for name, value in (("one", "0.1"), ("other", "0.9"), ("one", "0.1")):
+        done = bench(tmp_path / name, "methods", "constant", cache=tmp_path / "shared")
         assert f"value={value}" in done.stdout, done.stdout + done.stderr
 
 
