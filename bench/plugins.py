@@ -200,7 +200,7 @@ def _description(name: str, answer: dict[str, Any]) -> Description | BenchError:
 def _place(source: Source) -> Path:
     # Two checkouts or environments may share a cache and have different code under one module's name.
     package = find_spec(source.reference.partition(":")[0].partition(".")[0])
-    where = [*(package.submodule_search_locations or [package.origin])] if package else []
+    where = str(package and (package.submodule_search_locations or package.origin))
     parts = [source.name, source.reference, where, [field.name for field in fields(Description)]]
     asked = json.dumps(parts)
     return cache_dir() / "methods" / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"

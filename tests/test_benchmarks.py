@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import __main__ as ratios
-from benchmarks import scale, schedules
+from benchmarks import floor, scale, schedules
 
 
 def test_ratios(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,3 +41,15 @@ def test_scale_and_schedules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert json.loads(output.read_text())
         assert output.with_suffix(".png").stat().st_size > 1000
         output.unlink()
+
+
+def test_floor(tmp_path: Path) -> None:
+    output = tmp_path / "floor.json"
+    ran = CliRunner().invoke(floor.main, ["--steps", "1", "--threads", "1", "--output", str(output)])
+    assert ran.exit_code == 0, ran.output
+    report = json.loads(output.read_text())
+    # Six couplings of two MLPs, 392-784-784-784-392, twice, and H, 784 to 784 five times; with the backward
+    # pass each product counts three times, but for the first of the flow, whose input takes no gradient.
+    products = 6 * 2 * 2 * (2 * 392 * 784 + 2 * 784**2) + 5 * 784**2
+    unneeded = 2 * 392 * 784
+    assert report["gflop"] * 1e9 == 2 * 64 * (3 * products - unneeded)

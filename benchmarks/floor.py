@@ -1,0 +1,107 @@
+"""`python -m benchmarks.floor`: where one MCFlow step's time goes, beside the least that it could take.
+
+The floor is the step's arithmetic over the rate of a large matrix product, and the bytes that its optimiser
+must move over the bandwidth of a large copy, both measured in the same run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.imputer import FitContext
+from benchmarks.methods import problem
+from methods.mcflow import MCFlow
+
+# Adam reads a weight, its gradient and two moments, and writes all but the gradient, which a product wrote.
+ADAM_BYTES = 4 * (4 + 3 + 1)
+GROUPS = {
+    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"),
+    "Adam": ("aten::_fused_adam_",),
+}
+
+
+def fastest(work: Callable[[], Any], times: int = 7) -> float:
+    """Seconds of the quickest of some calls."""
+    taken = []
+    for _ in range(times):
+        started = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - started)
+    return min(taken)
+
+
+def matrix_rate() -> float:
+    """Floating-point operations a second of a 1024 x 1024 float32 product."""
+    a, b, out = torch.rand(1024, 1024), torch.rand(1024, 1024), torch.empty(1024, 1024)
+    return 2 * 1024**3 / fastest(lambda: torch.mm(a, b, out=out))
+
+
+def bandwidth() -> float:
+    """Bytes a second that a copy of 256 MB reads and writes."""
+    a, b = torch.rand(64 * 2**20), torch.empty(64 * 2**20)
+    return 2 * a.numel() * 4 / fastest(lambda: b.copy_(a))
+
+
+def measure(steps: int) -> dict[str, Any]:
+    """The quickest MCFlow step as published, its profile's shares, and its floor, all in seconds."""
+    method = MCFlow()
+    images = problem(steps * method.batch_size)
+    context = FitContext()
+    method._prepare(images, context)
+    order = torch.arange(len(images)).view(steps, -1)
+
+    def step(number: int) -> None:
+        method._step(order[number % steps], number)
+
+    with FlopCounterMode(display=False) as counter:
+        step(0)
+    seconds = fastest(lambda: step(1), steps)
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        for number in range(steps):
+            step(number)
+    own = {event.key: event.self_cpu_time_total for event in profiled.key_averages()}
+    shares = {group: sum(own.get(name, 0) for name in names) for group, names in GROUPS.items()}
+    shares["all else"] = sum(own.values()) - sum(shares.values())
+    total = sum(shares.values())
+    weights = [*method._flow.parameters(), *method._imputer.parameters()]
+    rate, speed = matrix_rate(), bandwidth()
+    floor = {
+        "arithmetic": counter.get_total_flops() / rate,
+        "bytes": sum(weight.numel() for weight in weights) * ADAM_BYTES / speed,
+    }
+    return {
+        "step_seconds": seconds,
+        "profile_seconds": {group: seconds * share / total for group, share in shares.items()},
+        "floor_seconds": floor,
+        "times_the_floor": seconds / sum(floor.values()),
+        "gflop": counter.get_total_flops() / 1e9,
+        "gflop_per_second": rate / 1e9,
+        "gigabytes_per_second": speed / 1e9,
+    }
+
+
+@click.command()
+@click.option("--steps", default=12, show_default=True, help="Steps that are timed.")
+@click.option("--threads", default=os.cpu_count() or 1, show_default=True, help="CPU threads.")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("results/benchmarks/floor.json"))
+def main(steps: int, threads: int, output: Path) -> None:
+    """Measure on the CPU, print, and write a JSON file."""
+    torch.set_num_threads(threads)
+    report = {"threads": threads, **measure(steps)}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(report, indent=2) + "\n")
+    click.echo(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
