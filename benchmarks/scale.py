@@ -90,6 +90,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
                 slope = rows[-1][name] / sizes[-1]
                 axes.plot([0, sizes[-1]], [0, slope * sizes[-1]], color=points[0].get_color(), linewidth=0.7)
             axes.set(xlabel=unit, ylabel=label, xlim=(0, None), ylim=(0, None))
+            axes.locator_params(axis="x", nbins=4)
             axes.legend(frameon=False)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

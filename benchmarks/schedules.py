@@ -56,9 +56,8 @@ def main(methods: str, presets: str, rate: float, images: int, seconds: float, o
         for preset in presets.split(","):
             points = alone(curve, method, preset, rate, images, seconds)
             report["curves"].setdefault(method, {})[preset] = points
-            click.echo(
-                f"{method} {preset}: " + (f"{points[-1][1]:.4f} in {points[-1][0]:.0f} s" if points else "-")
-            )
+            ended = f"{points[-1][1]:.4f} in {points[-1][0]:.0f} s" if points else "no epoch in this time"
+            click.echo(f"{method} {preset}: {ended}")
             output.write_text(json.dumps(report, indent=2) + "\n")
     draw(report, output.with_suffix(".png"))
     click.echo(f"written to {output} and {output.with_suffix('.png')}")
