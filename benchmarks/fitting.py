@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,17 +33,17 @@ class Split:
     truth: Pixels
 
 
-def split(dataset: str, rate: float, images: int, data_dir: Path | None = None) -> Split:
-    """Pose a problem of `images` + 1,000 training images and hold the last 1,000 out."""
-    posed = pose(Problem(dataset, rate=rate, train=images + HELD_OUT, test=1), data_dir)
+def split(rate: float, images: int) -> Split:
+    """Pose a problem of `images` + 1,000 training digits and hold the last 1,000 out."""
+    posed = pose(Problem("mnist", rate=rate, train=images + HELD_OUT, test=1))
     pixels, observed = open_incomplete(posed.incomplete, "train")
     whole = MaskedImages(torch.from_numpy(np.array(pixels)), torch.from_numpy(observed))
     return Split(whole[:images], whole[slice(images, None)], posed.train_truth[images:])
 
 
-def method_of(name: str, preset: str, dataset: str, overrides: Mapping[str, Any]) -> Imputer:
-    """A method with a preset's settings for a data set, and others on top."""
-    settings = describe(find_methods()[name]).resolve(preset, dataset, overrides)
+def method_of(name: str, preset: str, overrides: Mapping[str, Any]) -> Imputer:
+    """A method with a preset's settings for digits, and others on top."""
+    settings = describe(find_methods()[name]).resolve(preset, "mnist", overrides)
     (point,) = entry_points(group="bench.methods", name=name)
     method: Imputer = point.load()(**settings)
     return method
@@ -88,9 +87,7 @@ class Curve:
         return self.data.held_out
 
 
-def fit_curve(
-    method: Imputer, data: Split, *, seconds: float = math.inf, every: float = 0.0, seed: int = 0
-) -> Curve:
+def fit_curve(method: Imputer, data: Split, *, seconds: float = math.inf, every: float = 0.0) -> Curve:
     """Fit a method, scoring at ends of epochs.
 
     Args:
@@ -108,7 +105,7 @@ def fit_curve(
             scored = progress.step
             curve.add(impute_now(method, curve.begin()))
 
-    context = FitContext(seed=seed, report=report, stop_requested=lambda: curve.over)
+    context = FitContext(report=report, stop_requested=lambda: curve.over)
     with suppress(Interrupted):
         method.fit(data.train, context)
     return curve

@@ -72,8 +72,8 @@ def reach(name: str, side: str, images: int, epochs: int, threads: int) -> list[
     """
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    method: Any = method_of(name, "quick", "mnist", {"epochs": epochs})
-    data = split("mnist", 0.8, images)
+    method: Any = method_of(name, "quick", {"epochs": epochs})
+    data = split(0.8, images)
     if side == "ours":
         return fit_curve(method, data).points
     curve = Curve(data)

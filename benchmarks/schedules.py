@@ -19,8 +19,8 @@ matplotlib.use("agg")
 def curve(method: str, preset: str, rate: float, images: int, seconds: float) -> list[tuple[float, float]]:
     """(seconds, RMSE) of held-out digits while a preset's schedule runs, on one thread."""
     torch.set_num_threads(1)
-    data = split("mnist", rate, images)
-    return fit_curve(method_of(method, preset, "mnist", {}), data, seconds=seconds, every=seconds / 40).points
+    data = split(rate, images)
+    return fit_curve(method_of(method, preset, {}), data, seconds=seconds, every=seconds / 40).points
 
 
 def draw(report: dict[str, Any], path: Path) -> None:

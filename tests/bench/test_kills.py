@@ -71,7 +71,7 @@ def kill_often(bench: Bench, grid: list[str], kills: int, pause: float) -> dict[
 @pytest.mark.parametrize(
     ("rates", "seeds", "kills", "steps", "seconds", "pause"),
     [
-        ("0.6,0.8", "0,1", 5, 40, 12.0, 5.0),
+        ("0.6,0.8", "0,1", 5, 40, 20.0, 5.0),
         pytest.param("0.6,0.7,0.8,0.9", "0,1,2,3,4,5", 50, 240, 30.0, 6.0, marks=pytest.mark.slow),
     ],
 )
