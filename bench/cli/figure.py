@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.options import results_option
-from bench.cli.stored import choose_results, comma_separated, filter_options, grouped
+from bench.cli.stored import choose_results, comma_separated, filter_options, grouped, stored_below
 from bench.errors import BenchError
 from bench.names import unknown
 
@@ -69,7 +69,7 @@ def command(
         if name not in FORMATS:
             raise BenchError(unknown("format", name, FORMATS))
     positions = _whole_numbers(images)
-    chosen = choose_results(results, preset, datasets, methods)
+    chosen = choose_results(stored_below(results), preset, datasets, methods)
     chosen = _at_rates(chosen, rates)
     from bench.report.figures.style import save, styled
     from bench.report.groups import folder_names

@@ -13,10 +13,12 @@ data_dir_option = click.option(
     help="Where data sets are looked for first; BENCH_DATA otherwise.",
 )
 
+RESULTS = Path("results/runs")
+
 results_option = click.option(
     "--results",
     type=click.Path(path_type=Path),
-    default=Path("results/runs"),
+    default=RESULTS,
     show_default=True,
     help="Where results are stored.",
 )

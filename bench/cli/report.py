@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli.options import results_option
-from bench.cli.stored import choose_results, filter_options, grouped
+from bench.cli.stored import choose_results, filter_options, grouped, stored_below
 from bench.errors import BenchError
 
 
@@ -39,12 +39,13 @@ def command(
     It has the tables, to sort and filter; curves; test images through all methods and rates; failures;
     origins; citations; and the command for each number. Exit status 1: a cell on the page failed.
     """
-    chosen = choose_results(results, preset, datasets, methods)
+    root = stored_below(results)
+    chosen = choose_results(root, preset, datasets, methods)
     from bench.files import write_atomically
     from bench.report.html.page import render
     from bench.report.published import prflow_paper
 
-    page = render(grouped(chosen), prflow_paper(), results, compare is not None, images)
+    page = render(grouped(chosen), prflow_paper(), root, compare is not None, images)
     path = (output or results / "report") / "index.html"
     try:
         write_atomically(path, lambda file: file.write(page.encode()))

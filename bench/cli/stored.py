@@ -8,11 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.options import RESULTS
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.report.groups import Group
     from bench.results import Result
+
+
+MEASURED = RESULTS.with_name("measured")
+"""The published results that come with a checkout."""
+
+
+def stored_below(root: Path) -> Path:
+    """The folder to read: this one, or the measured results while the default one holds none yet."""
+    if root != RESULTS or not MEASURED.is_dir() or any(root.rglob("result.json")):
+        return root
+    click.echo(f"{root} holds no results yet; these are the measured ones of {MEASURED}", err=True)
+    return MEASURED
 
 
 def comma_separated(text: str | None) -> list[str]:

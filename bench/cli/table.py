@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.options import results_option
-from bench.cli.stored import choose_results, comma_separated, filter_options, grouped
+from bench.cli.stored import choose_results, comma_separated, filter_options, grouped, stored_below
 from bench.errors import BenchError
 from bench.names import unknown
 
@@ -52,7 +52,7 @@ def command(
     for name in wanted:
         if name not in FORMATS:
             raise BenchError(unknown("format", name, FORMATS))
-    chosen = choose_results(results, preset, datasets, methods)
+    chosen = choose_results(stored_below(results), preset, datasets, methods)
     sets = build_tables(grouped(chosen), prflow_paper(), compare is not None)
     # An output that cannot hold a dash or a plus-minus sign still gets the table.
     if hasattr(sys.stdout, "reconfigure"):

@@ -64,6 +64,34 @@ def test_shows_what_is_asked_for(root: Path, capsys: pytest.CaptureFixture[str])
     assert "smoke" not in out and "CIFAR" not in out
 
 
+def test_a_checkout_without_runs_shows_the_measured_results(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    root.rename("results/measured")
+    assert call() == 0
+    shown = capsys.readouterr()
+    assert "MCFlow" in shown.out
+    assert shown.err == "results/runs holds no results yet; these are the measured ones of results/measured\n"
+    assert not Path("results/measured/tables").exists()
+
+    store(Path("results/runs"), result("prflow"))
+    assert call() == 0
+    shown = capsys.readouterr()
+    assert "MCFlow" not in shown.out and not shown.err
+
+
+def test_a_folder_named_by_the_user_is_the_one_that_is_read(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    root.rename("results/measured")
+    assert call("--results", "elsewhere") == 2
+    assert "no results below elsewhere" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
