@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import harness, methods
+from benchmarks.floor import matrix_rate
 from benchmarks.processes import alone
 
 SIDES = ("textbook", "ours")
@@ -37,7 +38,11 @@ def main(
     for name in names:
         add_reached(measured[name], name, fit_images, threads)
     report = {
-        "machine": {"processor": platform.processor() or platform.machine(), "threads": threads},
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "threads": threads,
+            "matrix_gflop_per_second": alone(matrix_rate, threads) / 1e9,
+        },
         "settings": {"steps": steps, "images": images, "fit_images": fit_images, "rounds": rounds},
         "methods": measured,
         "harness_seconds": harness.measure(images),

@@ -21,7 +21,7 @@ def test_ratios(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ran.exit_code == 0, ran.output
     report = json.loads(output.read_text())
     assert [*report["methods"]] == ["prflow", "misgan", "pbigan"]
-    figures = {"steps_per_second", "images_per_second", "peak_memory_mb", "seconds_to_rmse"}
+    figures = {"steps_per_second", "images_per_second", "peak_memory_mb", "step_gflop", "seconds_to_rmse"}
     for result in report["methods"].values():
         assert all(set(result[part]) == figures for part in ("ours", "textbook", "ratio"))
         assert all(value > 0 for part in ("ours", "textbook") for value in result[part].values())
