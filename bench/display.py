@@ -94,12 +94,13 @@ class CellDisplay:
             self._first = now, progress["step"]
         since, start = self._first
         speed = (progress["step"] - start) / (now - since) if now > since else 0.0
-        losses = ", ".join(f"{clean(name)} {value:.4g}" for name, value in progress["losses"].items())
-        where = f"epoch {progress['epoch']}/{progress['epochs']}, {losses}, {speed:.1f} steps/s"
+        losses = [f"{clean(name)} {value:.4g}" for name, value in progress["losses"].items()]
+        known = [f"{speed:.1f} steps/s"] if speed else []
+        where = ", ".join([f"epoch {progress['epoch']}/{progress['epochs']}", *losses, *known])
         if self.task is not None:
             bar = self.display._bar
             bar.update(self.task, completed=progress["step"], total=progress["steps"], where=where)
         elif now - self._shown >= PLAIN_SECONDS:
             self._shown = now
-            left = (progress["steps"] - progress["step"]) / speed if speed else float("nan")
-            self.display.line(f"{self.heading}: {where}, {left:.0f} s left")
+            left = f", {(progress['steps'] - progress['step']) / speed:.0f} s left" if speed else ""
+            self.display.line(f"{self.heading}: {where}{left}")
