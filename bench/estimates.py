@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable
@@ -39,6 +40,14 @@ def _alike(path: PurePath) -> tuple[str, str]:
     """Data set and method of the folder of a cell."""
     dataset, _, method, _ = path.parts[-4:]
     return dataset, method
+
+
+def side_by_side(seconds: Iterable[float], jobs: int) -> float:
+    """How long cells take of which `jobs` run at a time, each begun in its turn when another has ended."""
+    free_at = [0.0] * jobs
+    for one in seconds:
+        heapq.heapreplace(free_at, free_at[0] + one)
+    return max(free_at)
 
 
 def duration(seconds: float) -> str:

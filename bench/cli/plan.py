@@ -13,15 +13,23 @@ from bench.grid import Grid
 
 @click.command("plan")
 @grid_options
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Cells at a time, as `bench run` is given it.",
+)
 @data_dir_option
 @results_option
-def command(grid: Grid, data_dir: Path | None, results: Path) -> int:
+def command(grid: Grid, jobs: int, data_dir: Path | None, results: Path) -> int:
     """List the cells that `bench run` would run with the same options, and how long they may take.
 
     The time is that of stored cells of the same method, preset, sizes, settings and data set, at any rate
-    and seed, on whatever machine they ran: fitting and imputing, without scoring. Nothing is run.
+    and seed, on whatever machine they ran: fitting and imputing, without scoring. Cells that run at a time
+    are taken to be as fast as these were. Nothing is run.
     """
-    from bench.estimates import Estimates, duration
+    from bench.estimates import Estimates, duration, side_by_side
     from bench.results import read_results
     from bench.status import of_plan
 
@@ -39,7 +47,8 @@ def command(grid: Grid, data_dir: Path | None, results: Path) -> int:
     known = [seconds for cell in open_cells if (seconds := estimates.seconds(cell)) is not None]
     click.echo(f"{len(cells)} cells, {len(cells) - len(open_cells)} done, {len(open_cells)} to run")
     if known:
-        click.echo(f"about {duration(sum(known))} for {len(known)} of them, one after the other")
+        how = "one after the other" if jobs == 1 else f"{jobs} at a time"
+        click.echo(f"about {duration(side_by_side(known, jobs))} for {len(known)} of them, {how}")
     if len(known) < len(open_cells):
         click.echo(f"no stored cell tells the time of {len(open_cells) - len(known)} of them (?)")
     return 0

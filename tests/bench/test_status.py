@@ -16,7 +16,7 @@ import pytest
 
 from bench.cli import main
 from bench.datasets import load
-from bench.estimates import duration
+from bench.estimates import duration, side_by_side
 from bench.problem import Problem, facts_of, pose
 
 GRID = "--dataset mnist --rates 0.5 --train 20 --test 10"
@@ -192,6 +192,38 @@ def test_the_plan_marks_what_is_done_and_takes_time_from_cells_like_it(folder: F
         "about 16 min for 1 of them, one after the other",
         "no stored cell tells the time of 2 of them (?)",
     ]
+
+
+def test_the_plan_counts_cells_that_run_at_a_time_once(folder: Folder) -> None:
+    folder.change(lambda document: document["cost"].update(fit_seconds=960.0, impute_ms_per_image=0.0))
+    suite = folder.path / "pair.yaml"
+    suite.write_text("jobs: 2\n")
+    # Three cells of 16 minutes are open: two rounds of two, where the command line does not say otherwise.
+    for given, told in (
+        (f"--suite {suite}", "32 min for 3 of them, 2 at a time"),
+        (f"--suite {suite} --jobs 3", "16 min for 3 of them, 3 at a time"),
+        ("", "48 min for 3 of them, one after the other"),
+    ):
+        status, lines = folder.call(f"plan {GRID} --methods own --seeds 0,1,2,3 {given}")
+        assert status == 0 and lines[4:] == ["4 cells, 1 done, 3 to run", f"about {told}"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "jobs", "whole"),
+    [
+        ([], 2, 0),
+        ([5, 4, 3], 1, 12),
+        # One place is taken by the first till 10; the other has 1 + 1 + 1.
+        ([10, 1, 1, 1], 2, 10),
+        # In their order, not the best one: 1 and 1 side by side, and the long one begins at 1.
+        ([1, 1, 10], 2, 11),
+        # 0-3, 0-2; then 2-6, 3-4; then 4-9.
+        ([3, 2, 4, 1, 5], 2, 9),
+        ([7, 2], 8, 7),
+    ],
+)
+def test_cells_side_by_side(seconds: list[float], jobs: int, whole: float) -> None:
+    assert side_by_side(seconds, jobs) == whole
 
 
 @pytest.mark.parametrize(
