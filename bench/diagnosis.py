@@ -156,7 +156,8 @@ def data(data_dir: Path | None) -> Lines:
 
 def judges(data_dir: Path | None) -> Lines:
     """The judges: their weights, and how often they are right. None is trained or fetched."""
-    from bench.judges import FACENET_FILES, TRAINED, judge_at_hand, weights_folder
+    from bench.datasets.locations import FACENET_FILES, weights_folder
+    from bench.judges import TRAINED, judge_at_hand
 
     for dataset in (*TRAINED, "celeba"):
         try:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from bench import datasets, judges
+from bench.datasets.locations import weights_folder
 from bench.errors import BenchError
 from bench.names import unknown
 from classifiers import training, weights
@@ -54,7 +55,7 @@ def train_judge(
     module = importlib.import_module(spec.module)
     schedule = module.SCHEDULES["gpu" if device.type == "cuda" else "cpu"]
     model = module.build(schedule.seed)
-    checkpoint = judges.weights_folder() / f"{spec.weights}.checkpoint"
+    checkpoint = weights_folder() / f"{spec.weights}.checkpoint"
     say(f"training {model.name} on {len(data.train)} images of {dataset} ({device.type}); once, then kept")
     try:
         training.train(
@@ -74,7 +75,7 @@ def train_judge(
     predicted = training.predict(model, torch.from_numpy(np.array(data.test))).numpy()
     accuracy = float((predicted == data.test_labels).mean())
     facts = {**judges.describe(model), **_provenance(data, schedule, device), "accuracy": accuracy}
-    paths = weights.save(output or judges.weights_folder(), spec.weights, state, facts, half=spec.half)
+    paths = weights.save(output or weights_folder(), spec.weights, state, facts, half=spec.half)
     checkpoint.unlink(missing_ok=True)
     say(f"{model.name}: accuracy {accuracy:.4f} on the test images; kept in {', '.join(map(str, paths))}")
     return facts

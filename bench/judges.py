@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.cache import cache_dir
-from bench.datasets.locations import data_folder
+from bench.datasets.locations import FACENET_FILES, facenet_file, weights_folder
 from bench.errors import BenchError, Unavailable
 from bench.files import write_atomically
 from classifiers import weights
-
-FACENET_FILES = ("facenet.safetensors", "20180402-114759-vggface2.pt")
 
 
 @dataclass(frozen=True)
@@ -178,12 +175,7 @@ def judge_at_hand(dataset: str, data_dir: Path | None = None) -> Judge | None:
     """
     if dataset in TRAINED:
         return _kept(TRAINED[dataset])
-    return _facenet(data_dir) if _facenet_file(data_dir) else None
-
-
-def weights_folder() -> Path:
-    """Where judges trained on this machine are kept."""
-    return cache_dir() / "judges"
+    return _facenet(data_dir) if facenet_file(data_dir) else None
 
 
 def _trained(dataset: str, data_dir: Path | None) -> Judge:
@@ -226,7 +218,7 @@ def _loaded(spec: Trained, folder: Path) -> Judge:
 def _facenet(data_dir: Path | None) -> Judge:
     from classifiers import facenet
 
-    path = _facenet_file(data_dir)
+    path = facenet_file(data_dir)
     try:
         model = facenet.from_file(path) if path else facenet.from_download()
     except facenet.FaceNetUnavailable as error:
@@ -236,14 +228,3 @@ def _facenet(data_dir: Path | None) -> Judge:
         ) from error
     metadata = {**describe(model), "weights": weights.fingerprint(model.network.state_dict())}
     return Judge(model, metadata, has_classes=False)
-
-
-def _facenet_file(data_dir: Path | None) -> Path | None:
-    given = os.environ.get("BENCH_FACENET")
-    if given:
-        if not Path(given).is_file():
-            raise BenchError(f"BENCH_FACENET {given} is not a file; name the file with FaceNet's weights")
-        return Path(given)
-    folders = [folder for folder in (data_folder(data_dir), weights_folder()) if folder]
-    candidates = (folder / name for folder in folders for name in FACENET_FILES)
-    return next((path for path in candidates if path.is_file()), None)

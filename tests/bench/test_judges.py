@@ -10,6 +10,8 @@ import safetensors.torch
 import torch
 
 from bench import datasets, judge_training, judges
+from bench.cli import main
+from bench.datasets.locations import facenet_file, weights_folder
 from bench.errors import BenchError, Unavailable
 from bench.metrics import Scoring, score_all
 from classifiers import facenet, lenet, training, vision, weights
@@ -104,7 +106,7 @@ def test_a_judge_that_is_not_there_is_trained_once_and_kept(
     again = judges.judge_for("mnist")
     assert capsys.readouterr().err == ""
     assert again.metadata == judge.metadata
-    assert [path.name for path in judges.weights_folder().iterdir()] == ["lenet-mnist.safetensors"]
+    assert [path.name for path in weights_folder().iterdir()] == ["lenet-mnist.safetensors"]
 
 
 def test_a_killed_training_of_a_judge_goes_on(
@@ -150,7 +152,7 @@ def test_only_known_judges_are_trained() -> None:
 
 
 @pytest.fixture(scope="module")
-def facenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def facenet_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with weights of the right names and shapes, drawn at random, and the head of the real one."""
     torch.manual_seed(0)
     state = vision.load("facenet_pytorch").InceptionResnetV1().state_dict()
@@ -169,22 +171,35 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", "/nonexistent-torch-home")
 
 
-def test_facenet_comes_from_a_named_file(facenet_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_FACENET", str(facenet_file))
+def test_facenet_comes_from_a_named_file(facenet_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_FACENET", str(facenet_weights))
     judge = judges.judge_for("celeba")
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64), dtype=np.uint8)
     features = judge.features(images)
     assert features.shape == (2, 512)
     assert np.allclose((features**2).sum(1), 1, atol=1e-5)
-    state = safetensors.torch.load_file(facenet_file)
+    state = safetensors.torch.load_file(facenet_weights)
     del state["logits.weight"]
     assert judge.metadata["weights"] == weights.fingerprint(state)
     with pytest.raises(Unavailable, match="FaceNet knows no classes"):
         judge.predict(images)
 
 
-def test_facenet_is_found_in_the_data_folder(facenet_file: Path) -> None:
-    assert judges._facenet_file(facenet_file.parent) == facenet_file
+def test_facenet_is_found_in_the_data_folder(facenet_weights: Path) -> None:
+    assert facenet_file(facenet_weights.parent) == facenet_weights
+
+
+def test_a_named_file_that_is_not_there_is_refused_before_any_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BENCH_FACENET", "gone.pt")
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--methods", "mean", "--dataset", "celeba", "--results", str(tmp_path / "results")])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: BENCH_FACENET gone.pt is not a file; name the file with FaceNet's weights"
+    ]
+    assert not (tmp_path / "results").exists()
 
 
 def test_without_facenet_everything_else_goes_on(offline: None) -> None:
@@ -198,7 +213,7 @@ def test_without_facenet_everything_else_goes_on(offline: None) -> None:
     assert "BENCH_FACENET" in scores["fid"]["reason"]
     assert "\n" not in scores["fid"]["reason"]
     # It goes into the record, which is for others to read; `bench doctor` names the folder.
-    assert str(judges.weights_folder()) not in scores["fid"]["reason"]
+    assert str(weights_folder()) not in scores["fid"]["reason"]
 
 
 def test_a_file_that_is_not_facenet_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
