@@ -17,7 +17,8 @@ from bench.errors import BenchError
 
 LOG_BYTES = 1_000_000
 LAST_BYTES = 4_000
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM = (*_FULL, errno.EROFS)
 
 
 class CannotWrite(BenchError):
@@ -30,7 +31,22 @@ def cannot_write(path: Path | str, error: OSError) -> CannotWrite:
     elsewhere = "set BENCH_CACHE to another folder" if cached else "choose another --results"
     # numpy counts the bytes that it could not write, and gives no reason.
     reason = error.strerror or f"the disk may be full ({error})"
-    return CannotWrite(f"cannot write {path}: {reason}; make room there, or {elsewhere}")
+    room = "make room there, or " if error.errno in _FULL or not error.strerror else ""
+    return CannotWrite(f"cannot write {path}: {reason}; {room}{elsewhere}")
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Make a folder where there is none, and see whether a file can be made in it.
+
+    Raises:
+        CannotWrite: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 from bench.display import CellDisplay, Display
 from bench.errors import BenchError
 from bench.executors import Executor
+from bench.files import refuse_unwritable
 from bench.jobs import Job, Machine, new_job
 from bench.plan import Cell
 from bench.problem import choose
@@ -43,13 +44,14 @@ def run_cells(
         0 where every cell has a result, else 1.
 
     Raises:
-        BenchError: a data set cannot be read or is too small, and nothing has been run; or the results
-            cannot be written, and what ran has been stopped.
+        BenchError: a data set cannot be read or is too small, or the results cannot be written: before
+            anything has been run, or later, and what ran has been stopped.
         KeyboardInterrupt: it was stopped.
     """
     # A data set that is not there is refused now rather than hours later.
     for problem in {(cell.problem.dataset, cell.problem.train): cell.problem for cell in cells}.values():
         choose(problem, machine.data_dir)
+    refuse_unwritable(root.resolve())
     jobs = [(cell, new_job(cell, root, machine, rerun)) for cell in cells]
     with executor, signals() as came:
         run = _Run(jobs, executor, Display(len(cells)), ended)
