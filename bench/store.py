@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
-from bench.files import remove_drafts, write_atomically, write_json
+from bench.files import cannot_write, remove_drafts, write_atomically, write_json
+from bench.presence import Presence
 from bench.provenance import without_places
 
 SCHEMA = 1
@@ -36,6 +37,7 @@ class CellFolder:
         self.imputed = self.path / "imputed.npy"
         self.progress = self.path / "progress.json"
         self.lock = self.path / ".lock"
+        self._presence: Presence | None = None
 
     def checkpoints(self, key: str) -> Path:
         """Where a fit with this key keeps its checkpoints; another key never sees them."""
@@ -61,15 +63,25 @@ class CellFolder:
             # Neither truncated nor read-only: over NFS a lock needs a file that is open for writing.
             lock = self.lock.open("a")
         except OSError as error:
-            raise BenchError(
-                f"cannot write to {self.path}: {error.strerror}; choose another --results"
-            ) from error
+            raise cannot_write(self.path, error) from error
         with lock:
             if not _lock(lock, fcntl.LOCK_EX):
                 raise Held(f"{self.path} is being run by another bench")
-            for place in (self.path, *self.path.glob("checkpoints/*")):
-                remove_drafts(place)
-            yield lock.fileno()
+            presence = Presence(self.path)
+            try:
+                begun = presence.begin()
+            except OSError as error:
+                raise cannot_write(self.path, error) from error
+            if not begun:
+                raise Held(f"{self.path} is being run by another machine")
+            self._presence = presence
+            try:
+                for place in (self.path, *self.path.glob("checkpoints/*")):
+                    remove_drafts(place)
+                yield lock.fileno()
+            finally:
+                self._presence = None
+                presence.end()
 
     def running(self) -> bool:
         """Whether a run holds the cell now; asks without waiting and writes nothing."""
@@ -79,7 +91,7 @@ class CellFolder:
             return False
         with lock:
             # A shared lock, so that two who ask at once do not take each other for a run.
-            return not _lock(lock, fcntl.LOCK_SH)
+            return not _lock(lock, fcntl.LOCK_SH) or Presence(self.path).elsewhere
 
     def result(self) -> dict[str, Any] | None:
         """The stored result, or None where there is none that can be read."""
@@ -105,7 +117,13 @@ class CellFolder:
         return noted if isinstance(noted, dict) else None
 
     def write(self, result: dict[str, Any]) -> None:
-        """Store the result, and drop what only an unfinished fit needs."""
+        """Store the result, and drop what only an unfinished fit needs.
+
+        Raises:
+            Held: another machine has taken the claimed cell over meanwhile; its result counts.
+        """
+        if self._presence is not None and not self._presence.stands:
+            raise Held(f"{self.path} was taken over by another machine")
         write_json(self.path / "result.json", {"schema": SCHEMA, **without_places(result)})
         if result["status"] == "ok":
             self.discard_checkpoints()
