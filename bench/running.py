@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from bench.datasets.locations import facenet_file
 from bench.display import CellDisplay, Display
 from bench.errors import BenchError
 from bench.executors import Executor
@@ -44,11 +45,13 @@ def run_cells(
         0 where every cell has a result, else 1.
 
     Raises:
-        BenchError: a data set cannot be read or is too small, or the results cannot be written: before
-            anything has been run, or later, and what ran has been stopped.
+        BenchError: a data set cannot be read or is too small, a judge's file is not there, or the results
+            cannot be written: before anything has been run, or later, and what ran has been stopped.
         KeyboardInterrupt: it was stopped.
     """
-    # A data set that is not there is refused now rather than hours later.
+    # What is not there is refused now rather than hours later.
+    if any(cell.problem.dataset == "celeba" for cell in cells):
+        facenet_file(machine.data_dir)
     for problem in {(cell.problem.dataset, cell.problem.train): cell.problem for cell in cells}.values():
         choose(problem, machine.data_dir)
     refuse_unwritable(root.resolve())
