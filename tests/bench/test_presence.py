@@ -41,9 +41,9 @@ def test_two_machines_without_common_locks_share_the_cells(bench: Bench, tmp_pat
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that is called `here`, and a second in place of a minute."""
+    """A machine that is called `here`, and three seconds in place of a minute."""
     monkeypatch.setattr(presence, "BEAT_SECONDS", 0.2)
-    monkeypatch.setattr(presence, "SILENT_SECONDS", 1.5)
+    monkeypatch.setattr(presence, "SILENT_SECONDS", 3.0)
     monkeypatch.setattr(presence, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(socket, "gethostname", lambda: "here")
 
@@ -73,7 +73,7 @@ def test_a_cell_that_a_distant_machine_runs_is_held(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize(("name", "least", "most"), [("here", 0.0, 1.0), ("there", 1.5, 10.0)])
+@pytest.mark.parametrize(("name", "least", "most"), [("here", 0.0, 3.0), ("there", 3.0, 60.0)])
 def test_what_a_killed_run_held_is_taken_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, least: float, most: float
 ) -> None:
