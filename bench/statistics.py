@@ -63,6 +63,9 @@ def paired_p_value(differences: NDArray[np.floating]) -> float:
     estimated by (S + max(I - R, 0)) / count (Dorfman, Berbaum and Metz, 1992, with the denominator and
     degrees of freedom of Hillis, 2007, Statistics in Medicine 26, 596-619; two treatments).
 
+    Where seeds move the differences more than images do, few seeds give too few large S by chance: at a
+    nominal 5 % it then errs up to 13 % of the time with two seeds, 8 % with three, 6 % with five.
+
     Args:
         differences: (S, N), a row a seed, a column an image; S at least 2. With N = 1 it is Student's
             paired test over seeds.
@@ -107,7 +110,8 @@ class Ranking:
     """Methods ranked over problems.
 
     Attributes:
-        ranks: each method's mean rank, 1 the best; ties share the mean of their places.
+        ranks: each method's mean rank, 1 the best; ties share the mean of their places. The mean over the
+            problems of each data set, and then over data sets.
         p_value: Friedman's: how likely ranks this far apart are where all methods are alike.
         critical_difference: Nemenyi's: two methods' mean ranks that differ by less are not told apart.
     """
@@ -117,20 +121,32 @@ class Ranking:
     critical_difference: float
 
 
-def rank(scores: NDArray[np.floating], lower_is_better: bool, level: float = LEVEL) -> Ranking:
+def rank(
+    scores: NDArray[np.floating], datasets: Sequence[str], lower_is_better: bool, level: float = LEVEL
+) -> Ranking:
     """Rank methods over problems (Demsar, 2006, section 3.2.2, equations 6 and 7).
 
-    Args:
-        scores: (P, M), a row a problem, a column a method; P at least 2, M at least 3.
-    """
-    from scipy.stats import friedmanchisquare, rankdata, studentized_range
+    Both tests are for independent problems, and the rates of one data set share its images. So a data set
+    counts once, by its mean ranks. These vary no more than the ranks of a single problem, whose variance the
+    equations use: the tests err at most as often as they say.
 
-    problems, methods = scores.shape
-    ranks = rankdata(scores if lower_is_better else -scores, axis=1).mean(axis=0)
+    Args:
+        scores: (P, M), a row a problem, a column a method; M at least 3.
+        datasets: (P,), the data set of each problem.
+    """
+    from scipy.special import chdtrc
+    from scipy.stats import rankdata, studentized_range
+
+    ranks = rankdata(scores if lower_is_better else -scores, axis=1)
+    of = np.array(datasets)
+    means = np.stack([ranks[of == dataset].mean(axis=0) for dataset in sorted(set(datasets))])
+    count, methods = means.shape
+    mean = means.mean(axis=0)
+    # Of the mean rank of one method, were all methods alike.
+    variance = methods * (methods + 1) / (12 * count)
     quantile = studentized_range.ppf(level, methods, np.inf) / 2**0.5
-    alike = bool((scores == scores[:, :1]).all())
     return Ranking(
-        tuple(float(mean) for mean in ranks),
-        1.0 if alike else float(friedmanchisquare(*scores.T).pvalue),
-        float(quantile * (methods * (methods + 1) / (6 * problems)) ** 0.5),
+        tuple(float(one) for one in mean),
+        float(chdtrc(methods - 1, ((mean - (methods + 1) / 2) ** 2).sum() / variance)),
+        float(quantile * (2 * variance) ** 0.5),
     )

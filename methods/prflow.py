@@ -33,7 +33,7 @@ class PRFlow(MCFlow):
         smoothing: below this difference between neighbours, in [0, 1] units, the prior is a parabola.
         imputer_width: width of H's three hidden layers.
         patience, tolerance: training stops when J2's best over the last `patience` epochs is less than
-            `tolerance` (a fraction) better than its best before them.
+            `tolerance` (a fraction) better than its best before them, since the last refresh.
     """
 
     alpha: float = 1 / 3
@@ -90,7 +90,14 @@ class PRFlow(MCFlow):
         self._parts |= {"balance": self._balance, "stop": self._stop}
 
     def _after_epoch(self, epochs: int, means: Mapping[str, float]) -> bool:
-        return self._stop(means["J2"]) or super()._after_epoch(epochs, means)
+        if self._stop(means["J2"]):
+            return True
+        stages = len(self._stages.models)
+        super()._after_epoch(epochs, means)
+        if len(self._stages.models) > stages:
+            # J2 of the new G starts higher than the old one's ended, so the two are not compared.
+            self._stop.losses.clear()
+        return False
 
 
 def gradient_prior(images: Tensor, alpha: float, smoothing: float) -> Tensor:

@@ -169,7 +169,10 @@ class ScoreTable:
             lines.append("Baselines are in a block of their own below the other methods of a data set.")
         lines += self._judges()
         if self.score.name == "fid":
-            lines.append("Floor: the FID between the complete test and the complete training images.")
+            lines.append(
+                "Floor: the FID of the complete training images, so of images that are new. Imputations keep "
+                "the observed pixels of the test images themselves, and may come below it."
+            )
         if self.incomparable:
             lines.append(
                 f"The paper's pixels went missing by {MECHANISM}: it has no numbers to compare with here."
@@ -231,8 +234,8 @@ class ScoreTable:
 
 def _why_untested(seed_counts: set[int]) -> str:
     if max(seed_counts) < FEWEST_SEEDS:
-        return "there is one seed"
-    return "scores of single images are not stored for two shared seeds"
+        return "it takes three seeds"
+    return "scores of single images are not stored for three shared seeds"
 
 
 def _ratio(value: float | None, best: float | None) -> Entry:

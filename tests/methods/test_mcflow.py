@@ -135,7 +135,22 @@ def test_prflow_stops_when_j2_no_longer_changes() -> None:
     context = FitContext()
     method = PRFlow(hidden=HIDDEN, imputer_width=5, epochs=50, learning_rate=0.0, patience=3, batch_size=4)
     method.fit(made_images(), context)
-    assert context.facts["epochs"] == 4
+    # G is new after epochs 2 and 4, and the fit would refresh after epoch 8 if it went on.
+    assert context.facts["epochs"] == 8
+
+
+def test_prflow_goes_on_while_j2_falls_again_after_a_refresh() -> None:
+    """J2 starts at 200 with every new G and falls by 3 % an epoch: 152 after 42 epochs, where it once was at 127."""
+    method = PRFlow(hidden=HIDDEN, imputer_width=5, epochs=64, patience=10, tolerance=0.01)
+    method._prepare(made_images(), FitContext())
+    since = 0
+    for epoch in range(1, 64):
+        stages = len(method._stages.models)
+        assert not method._after_epoch(epoch, {"J2": 200 * 0.97**since})
+        since = 0 if len(method._stages.models) > stages else since + 1
+    flat = PRFlow(hidden=HIDDEN, imputer_width=5, epochs=64, patience=10, tolerance=0.01)
+    flat._prepare(made_images(), FitContext())
+    assert [flat._after_epoch(epoch, {"J2": 200.0}) for epoch in range(16, 28)] == [False] * 11 + [True]
 
 
 def test_refreshes_come_after_epochs_2_4_8_and_not_at_the_end() -> None:

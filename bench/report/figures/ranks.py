@@ -30,15 +30,18 @@ def critical_differences(group: Group, paper: Published, score: Score) -> Drawn 
     if len(problems) < FEWEST_PROBLEMS or len(methods) < FEWEST_METHODS or score.lower_is_better is None:
         return None
     table = np.array([[scores[problem][method] for method in methods] for problem in problems])
-    ranking = rank(table, score.lower_is_better)
+    datasets = [dataset for dataset, _ in problems]
+    ranking = rank(table, datasets, score.lower_is_better)
+    count = len(set(datasets))
     everyone = dict.fromkeys(method for found in scores.values() for method in found)
     without = [method for method in everyone if method not in methods]
     absent = f" Left out, without a number on one of them: {', '.join(without)}." if without else ""
     caption = (
         f"{group.title}. Mean ranks by {score.short} over {len(problems)} problems (data sets and rates; "
-        f"means over seeds), 1 the best. Friedman's test: p = {ranking.p_value:.2g}. A bar joins methods "
-        f"whose mean ranks differ by less than Nemenyi's critical difference at 5 %, "
-        f"{ranking.critical_difference:.2f}.{absent}"
+        f"means over seeds), 1 the best. For the tests {'a data set counts' if count > 1 else 'these count'} "
+        f"once, whatever its rates: {count} data set{'s' * (count > 1)}. Friedman's test: "
+        f"p = {ranking.p_value:.2g}. A bar joins methods whose mean ranks differ by less than Nemenyi's "
+        f"critical difference at 5 %, {ranking.critical_difference:.2f}.{absent}"
     )
     return Drawn(f"ranks-{score.file_name}", _draw(methods, ranking), caption)
 

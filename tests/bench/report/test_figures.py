@@ -276,8 +276,8 @@ def test_ranks_are_over_the_problems_that_methods_share(tmp_path: Path) -> None:
     texts = [text.get_text().strip() for text in drawn.figure.findobj(Text) if isinstance(text, Text)]
     assert {"a  1.00", "b  2.00", "3.00  c"} <= set(texts)
     assert "over 3 problems" in drawn.caption and "without a number on one of them: d" in drawn.caption
-    # q is 2.343 for three methods at 5 % (Demsar, Table 5a): 2.343 sqrt(3 * 4 / (6 * 3)).
-    assert f"{2.343 * (12 / 18) ** 0.5:.2f}" in drawn.caption
+    # q is 2.343 for three methods at 5 % (Demsar, Table 5a): 2.343 sqrt(3 * 4 / (6 * 1)), of one data set.
+    assert f"{2.343 * (12 / 6) ** 0.5:.2f}" in drawn.caption and "1 data set." in drawn.caption
     few = group_of(store(tmp_path / "few", result("a"), result("b"), result("c")))
     assert ranks.critical_differences(few, PAPER, SCORES[0]) is None
 

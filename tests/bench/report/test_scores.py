@@ -339,8 +339,10 @@ def test_without_seeds_or_scores_the_plain_best_is_bold_and_the_caption_says_so(
     methods = {"mcflow": 0.2, "prflow": 0.1}
     one = store(tmp_path / "one", *(result(name, rmse=rmse) for name, rmse in methods.items()))
     assert best(first_table(one)) == {("MNIST", "PRFlow", "0.8")}
-    assert any("no test is behind it, since there is one seed" in line for line in first_table(one).caption)
-    several = [result(name, seed=seed, rmse=rmse) for name, rmse in methods.items() for seed in (0, 1)]
+    assert any(
+        "no test is behind it, since it takes three seeds" in line for line in first_table(one).caption
+    )
+    several = [result(name, seed=seed, rmse=rmse) for name, rmse in methods.items() for seed in range(3)]
     unstored = store(tmp_path / "several", *several)
     (unstored / "mnist").rglob("result.json").__next__().with_name("per-image.npz").write_bytes(b"torn")
     assert best(first_table(unstored)) == {("MNIST", "PRFlow", "0.8")}
@@ -348,10 +350,18 @@ def test_without_seeds_or_scores_the_plain_best_is_bold_and_the_caption_says_so(
 
 
 def test_an_fid_is_tested_over_seeds(tmp_path: Path) -> None:
-    """Differences -1 and -1.2: t = -11 on one degree of freedom, p = 0.058; -1, -1.1, -1.05: p = 0.0008."""
-    two = [result("a", seed=seed, fid=fid) for seed, fid in enumerate((1.0, 1.1))]
-    two += [result("b", seed=seed, fid=fid) for seed, fid in enumerate((2.0, 2.3))]
-    assert best(tables_of(tmp_path / "two", *two)["fid"]) == {("MNIST", "a", "0.8"), ("MNIST", "b", "0.8")}
-    three = [result("a", seed=seed, fid=1.0) for seed in range(3)]
-    three += [result("b", seed=seed, fid=fid) for seed, fid in enumerate((2.0, 2.1, 2.05))]
-    assert best(tables_of(tmp_path / "three", *three)["fid"]) == {("MNIST", "a", "0.8")}
+    """Differences -1, -3 and -0.5: t = -1.96, two degrees of freedom, p = 0.19; -1, -1.1, -1.05: p = 0.0008."""
+    for last, bold in (((2.0, 4.0, 1.5), {"a", "b"}), ((2.0, 2.1, 2.05), {"a"})):
+        documents = [result("a", seed=seed, fid=1.0) for seed in range(3)]
+        documents += [result("b", seed=seed, fid=fid) for seed, fid in enumerate(last)]
+        found = best(tables_of(tmp_path / f"{len(bold)}", *documents)["fid"])
+        assert found == {("MNIST", name, "0.8") for name in bold}
+
+
+def test_two_seeds_are_too_few_for_the_test(tmp_path: Path) -> None:
+    """Differences -1 and -1.1: p = 0.03."""
+    documents = [result("a", seed=seed, fid=1.0) for seed in range(2)]
+    documents += [result("b", seed=seed, fid=fid) for seed, fid in enumerate((2.0, 2.1))]
+    table = tables_of(tmp_path, *documents)["fid"]
+    assert best(table) == {("MNIST", "a", "0.8")}
+    assert any("no test is behind it, since it takes three seeds" in line for line in table.caption)
