@@ -350,7 +350,7 @@ def test_without_seeds_or_scores_the_plain_best_is_bold_and_the_caption_says_so(
 
 
 def test_an_fid_is_tested_over_seeds(tmp_path: Path) -> None:
-    """Differences -1, -3 and -0.5: t = -1.96, two degrees of freedom, p = 0.19; -1, -1.1, -1.05: p = 0.0008."""
+    """Differences -1, -3, -0.5: t = -1.96, two degrees of freedom, p = 0.19; -1, -1.1, -1.05: p = 0.0008."""
     for last, bold in (((2.0, 4.0, 1.5), {"a", "b"}), ((2.0, 2.1, 2.05), {"a"})):
         documents = [result("a", seed=seed, fid=1.0) for seed in range(3)]
         documents += [result("b", seed=seed, fid=fid) for seed, fid in enumerate(last)]
