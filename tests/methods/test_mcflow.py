@@ -140,7 +140,7 @@ def test_prflow_stops_when_j2_no_longer_changes() -> None:
 
 
 def test_prflow_goes_on_while_j2_falls_again_after_a_refresh() -> None:
-    """J2 starts at 200 with every new G and falls by 3 % an epoch: at 152 after epoch 42, it once was at 127."""
+    """J2 starts at 200 with every new G and falls by 3 % an epoch: 152 after epoch 42, once at 127."""
     method = PRFlow(hidden=HIDDEN, imputer_width=5, epochs=64, patience=10, tolerance=0.01)
     method._prepare(made_images(), FitContext())
     since = 0
