@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -89,13 +90,17 @@ def _take_out(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     Dicts become lists of pairs, because an optimiser's keys are numbers and JSON's are not.
     """
     if isinstance(value, Tensor):
+        # Numbered, since different keys may spell one path ("a/b", or "a" then "b"; 1 and "1").
+        name = f"{len(tensors)} {path}"
         # A copy: safetensors refuses tensors that share memory.
-        tensors[path] = value.detach().to("cpu", copy=True).contiguous()
-        return {"tensor": path}
+        tensors[name] = value.detach().to("cpu", copy=True).contiguous()
+        return {"tensor": name}
     if isinstance(value, Mapping):
         return {"items": [[key, _take_out(item, f"{path}/{key}", tensors)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
         return [_take_out(item, f"{path}/{place}", tensors) for place, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"a checkpoint cannot hold a {type(value).__name__} (at {path or 'the top'})")
@@ -107,5 +112,7 @@ def _put_back(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
     if isinstance(plain, dict):
         if "tensor" in plain:
             return tensors[plain["tensor"]]
+        if "float" in plain:
+            return float(plain["float"])
         return {key: _put_back(item, tensors) for key, item in plain["items"]}
     return plain

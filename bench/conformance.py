@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -192,9 +193,12 @@ class _Process:
         """End what still runs, and say why the process ended before it was done."""
         os.close(self.reading)
         if self.finished:
-            self.process.wait(ENDING_SECONDS * 10)
-            self.left = self._left_behind()
-        with _nobody_there():
+            try:
+                self.process.wait(ENDING_SECONDS * 10)
+                self.left = self._left_behind()
+            except subprocess.TimeoutExpired:
+                self.left = ["left a thread running, which keeps its process from ending"]
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         code = self.process.wait()
         if self.late:
@@ -218,12 +222,6 @@ class _Process:
                 return []
             time.sleep(0.05)
         return ["left a process running"]
-
-
-def _nobody_there() -> Any:
-    from contextlib import suppress
-
-    return suppress(ProcessLookupError)
 
 
 def _environment() -> dict[str, str]:

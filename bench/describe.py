@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from bench.imputer import Imputer
@@ -24,6 +25,8 @@ from bench.plugins import source_hash
 
 SETTING_TYPES = ("int", "float", "bool", "str")
 IMPORT_SECONDS = 120
+PLUGIN = "bench_plugin"
+"""What the module of a plugin file is called."""
 
 
 def load_method(reference: str) -> type[Imputer]:
@@ -36,15 +39,15 @@ def load_method(reference: str) -> type[Imputer]:
         TypeError: there is no one Imputer dataclass there.
     """
     if reference.endswith(".py"):
-        spec = importlib.util.spec_from_file_location("bench_plugin", reference)
+        spec = importlib.util.spec_from_file_location(PLUGIN, reference)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules["bench_plugin"] = module
+        sys.modules[PLUGIN] = module
         spec.loader.exec_module(module)
         own = [
             value
             for value in vars(module).values()
-            if inspect.isclass(value) and issubclass(value, Imputer) and value.__module__ == "bench_plugin"
+            if inspect.isclass(value) and issubclass(value, Imputer) and value.__module__ == PLUGIN
         ]
         if len(own) != 1:
             raise TypeError(f"a plugin file defines exactly one Imputer; this one defines {len(own)}")
@@ -60,15 +63,29 @@ def load_method(reference: str) -> type[Imputer]:
 
 
 def own_packages(method: type[Imputer]) -> set[str]:
-    """The top-level packages of the method and of the methods it derives from."""
+    """The top-level packages of the method, of those it derives from, and those beside a plugin file."""
     lineage = [ancestor for ancestor in method.__mro__ if issubclass(ancestor, Imputer)]
-    return {ancestor.__module__.partition(".")[0] for ancestor in lineage} - {"bench"}
+    packages = {_package(ancestor.__module__) for ancestor in lineage}
+    if PLUGIN in packages:
+        beside = Path(str(sys.modules[PLUGIN].__file__)).resolve().parent
+        packages |= {_package(name) for name, module in sys.modules.items() if _lies_below(module, beside)}
+    return packages - {"bench", "__main__"} - sys.stdlib_module_names
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _lies_below(module: ModuleType, folder: Path) -> bool:
+    """Whether a module is a file in a folder, and not one of a package installed there."""
+    file = Path(getattr(module, "__file__", None) or "/")
+    return file.is_relative_to(folder) and not {"site-packages", "dist-packages"} & {*file.parts}
 
 
 def own_files(method: type[Imputer]) -> list[str]:
-    """The files whose change can change the method: its module and what it imported of its package."""
+    """The files whose change can change the method: its module and what it imported of `own_packages`."""
     packages = own_packages(method)
-    modules = [module for name, module in sys.modules.items() if name.partition(".")[0] in packages]
+    modules = [module for name, module in sys.modules.items() if _package(name) in packages]
     return sorted({file for module in modules if (file := getattr(module, "__file__", None))})
 
 

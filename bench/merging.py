@@ -19,7 +19,7 @@ from bench.results import Result, clean, read_result
 from bench.store import CellFolder
 
 # What a run leaves while it works; it is of no use elsewhere.
-UNFINISHED = ("job.json", "outcome.json", "progress.json", "progress.draft")
+UNFINISHED = ("progress.json", "progress.draft")
 SAFE = re.compile(r"[A-Za-z0-9_=,+@-][A-Za-z0-9._=,+@-]*")
 
 
@@ -59,7 +59,12 @@ def plan_merge(sources: Sequence[Path], target: Path) -> tuple[list[Step], list[
         here, there = source.resolve(), target.resolve()
         if here.is_relative_to(there) or there.is_relative_to(here):
             raise BenchError(f"{source} and {target} lie in one another; choose another --into")
-        for cell in _cells(source):
+        cells = [*_cells(source)]
+        if not cells:
+            raise BenchError(
+                f"{source} holds no cells; name the folder that --results named, as results/runs"
+            )
+        for cell in cells:
             try:
                 step = _step(cell, source, target, chosen)
             except ValueError as error:
@@ -133,7 +138,8 @@ def _fits(cell: Path, result: Result) -> bool:
 
 def _against(cell: Path, source: Path, mine: Result, other: Path, theirs: Result) -> Step:
     """Compare a cell with the same cell elsewhere. Raises ValueError where they contradict each other."""
-    if mine.key != theirs.key:
+    # A failure that came before its problem was posed has no key.
+    if mine.key != theirs.key and (mine.ok or mine.key) and (theirs.ok or theirs.key):
         raise ValueError(
             f"conflict: {other} holds the same cell with another key ({_short(theirs.key)} there, "
             f"{_short(mine.key)} here): other settings, code or pixels"

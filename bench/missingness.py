@@ -30,7 +30,7 @@ def pixel(count: int, height: int, width: int, rate: float, seed: int, split: st
     generator = np.random.Philox(key=np.frombuffer(digest[:16], dtype="<u8"))
     size = count * height * width
     words = generator.random_raw((size + 1) // 2).astype("<u8").view("<u4")[:size]
-    return (words >= np.uint32(round(rate * 2**32))).reshape(count, 1, height, width)
+    return (words >= np.uint32(min(round(rate * 2**32), 2**32 - 1))).reshape(count, 1, height, width)
 
 
 MECHANISMS: dict[str, Mechanism] = {"pixel": pixel}

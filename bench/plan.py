@@ -59,8 +59,8 @@ class Cell:
 
     @cached_property
     def dataset(self) -> str:
-        """The data set's name, or the last part of its path."""
-        return Path(self.problem.dataset).stem
+        """The data set's name, or the last part of its path, without .npz."""
+        return Path(self.problem.dataset).name.removesuffix(".npz")
 
     @cached_property
     def settings(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -104,8 +105,11 @@ class Description:
             if kind == "bool":
                 return {"true": True, "false": False}[text.lower()]
             if kind in ("int", "float"):
-                return {"int": int, "float": float}[kind](text)
-        except (KeyError, ValueError):
+                value = {"int": int, "float": float}[kind](text)
+                if not math.isfinite(value):
+                    raise BenchError(f"{self.name}.{name} takes a finite number, not {text!r}")
+                return value
+        except (KeyError, ValueError, OverflowError):
             raise BenchError(f"{self.name}.{name} takes a value of type {kind}, not {text!r}") from None
         return text
 
@@ -216,7 +220,7 @@ def _remembered(source: Source) -> dict[str, Any] | None:
 
 
 def source_hash(files: Iterable[str]) -> str:
-    """Hash of a method's own code: its module and those of its package that it imported."""
+    """Hash of a method's own code: the content of `bench.describe.own_files`."""
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(hashlib.sha256(Path(file).read_bytes()).digest())

@@ -48,16 +48,37 @@ class Presence:
             # The lock, which is ours, tells that a holder at this place has ended.
             if not left.startswith(self._place) and not self._silent(left):
                 return False
-            self._file.unlink(missing_ok=True)
+            if not self._take_away(left):
+                return False
         try:
-            with self._file.open("xb", buffering=0) as file:
-                file.write(self._content(0))
+            file = self._file.open("xb", buffering=0)
         except OSError as error:
             # SFTP has no word of its own for a file that is there already.
             if error.errno in (errno.EEXIST, errno.EPERM):
                 return False
             raise
+        with file:
+            try:
+                file.write(self._content(0))
+            except OSError:
+                self._file.unlink()
+                raise
         self._beats.start()
+        return True
+
+    def _take_away(self, left: bytes) -> bool:
+        """Remove a mark that was read; False where another machine was quicker, whose mark then stays."""
+        aside = self._file.with_name(f".holder-{secrets.token_hex(8)}")
+        try:
+            self._file.rename(aside)
+        except FileNotFoundError:
+            return True
+        taken = aside.read_bytes()
+        if taken != left:
+            # Not what was read but the mark of who took the folder over since.
+            aside.rename(self._file)
+            return False
+        aside.unlink()
         return True
 
     def end(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -136,9 +137,11 @@ def pose(problem: Problem, data_dir: Path | None = None) -> PosedProblem:
     """
     dataset, chosen = choose(problem, data_dir)
     complete, incomplete = _folders(problem, dataset, chosen)
-    if not complete.is_dir():
+    labelled = dataset.test_labels is not None
+    if _lacks(complete, "train.npy", "test.npy", *["test-labels.npy"] * labelled):
         _write_complete(complete, dataset, chosen)
-    if not incomplete.is_dir():
+    arrays = [f"{split}-{kind}.npy" for split in ("train", "test") for kind in ("pixels", "observed")]
+    if _lacks(incomplete, *arrays, "facts.json"):
         _write_incomplete(incomplete, problem, dataset, chosen)
     facts = json.loads((incomplete / "facts.json").read_text())
     facts |= {"fingerprint": dataset.fingerprint, "official": dataset.official}
@@ -207,6 +210,14 @@ def open_incomplete(folder: Path, split: str) -> tuple[Pixels, NDArray[np.bool_]
     bits = np.load(folder / f"{split}-observed.npy")
     observed = np.unpackbits(bits, count=count * height * width).view(bool)
     return pixels, observed.reshape(count, 1, height, width)
+
+
+def _lacks(folder: Path, *names: str) -> bool:
+    """Whether a folder is to be written; where only a part is there, that goes: old files were cleared."""
+    whole = all((folder / name).is_file() for name in names)
+    if not whole:
+        shutil.rmtree(folder, ignore_errors=True)
+    return not whole
 
 
 def _write_complete(folder: Path, dataset: datasets.Dataset, chosen: dict[str, NDArray[np.int64]]) -> None:

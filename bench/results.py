@@ -133,7 +133,7 @@ class Metric(_Part):
 
 
 class Cost(_Part):
-    """What a cell cost: seconds, milliseconds, mebibytes and counts; None where not recorded."""
+    """What a cell cost: seconds, milliseconds, megabytes and counts; None where not recorded."""
 
     fit_seconds: Number = None
     steps: Number = None
@@ -209,6 +209,11 @@ class Result(_Part):
     @property
     def ok(self) -> bool:
         return self.status == "ok"
+
+    @property
+    def stopped(self) -> str:
+        """Where a deadline ended the fit early; "" where it came to its end."""
+        return clean(str(self.fit.get("stopped", "")))
 
     @property
     def history(self) -> dict[str, list[float]]:

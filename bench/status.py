@@ -70,9 +70,10 @@ def _of_folders(folders: Iterable[Path], plugins: Sequence[Path], data_dir: Path
 
 
 def cell_folders(root: Path) -> Iterator[Path]:
-    """The folders below the root that a run made: dataset/mechanism-rate/method/seed-n."""
-    for path in root.glob("*/*/*/seed-*"):
-        if path.is_dir() and not path.is_symlink():
+    """The folders that a run made, dataset/mechanism-rate/method/seed-n, at any depth below the root."""
+    for path in root.rglob("seed-*"):
+        deep = len(path.relative_to(root).parts) >= 4
+        if deep and path.is_dir() and not path.is_symlink():
             yield path
 
 
@@ -127,7 +128,10 @@ def _standing(title: str, cell: Cell | str, folder: CellFolder, data_dir: Path |
     if not result.ok:
         error = f"{result.status}: {result.error}" if result.error else result.status
         return Standing(title, "failed", (error, *why), result)
-    return Standing(title, "outdated" if why else "done", (*why, *unknowns), result)
+    early = [f"its fit ended early ({result.stopped}); a longer --timeout, or none, goes on with it"]
+    return Standing(
+        title, "outdated" if why else "done", (*why, *unknowns, *early * bool(result.stopped)), result
+    )
 
 
 def _where(noted: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ from bench.errors import BenchError
 from bench.files import cannot_write, remove_drafts, write_atomically, write_json
 from bench.presence import Presence
 from bench.provenance import without_places
+from bench.results import SCHEMA
 
-SCHEMA = 1
 SAMPLES = 64
 
 
@@ -117,7 +117,7 @@ class CellFolder:
         return noted if isinstance(noted, dict) else None
 
     def write(self, result: dict[str, Any]) -> None:
-        """Store the result, and drop what only an unfinished fit needs.
+        """Store the result, and drop what only an unfinished fit needs; one that ended early goes on from it.
 
         Raises:
             Held: another machine has taken the claimed cell over meanwhile; its result counts.
@@ -125,7 +125,7 @@ class CellFolder:
         if self._presence is not None and not self._presence.stands:
             raise Held(f"{self.path} was taken over by another machine")
         write_json(self.path / "result.json", {"schema": SCHEMA, **without_places(result)})
-        if result["status"] == "ok":
+        if result["status"] == "ok" and "stopped" not in result.get("fit", {}):
             self.discard_checkpoints()
 
     def take_in(self, files: Mapping[str, bytes]) -> None:

@@ -52,8 +52,9 @@ def run_job(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     Returns:
         `end`: "stored"; "kept", where the result was there; "held", where another run has the cell;
         "stopped", where there is no result yet; or "refused", where the user must put something right:
-        the problem cannot be posed, a metric's name is used twice, the disk is full or the folder not ours
-        to write. `result`: the stored one, in the first two cases. `why`: of a refusal, one line.
+        the problem cannot be posed, a metric's name is used twice, the disk is full, the folder not ours
+        to write, or something that nobody foresaw. `result`: the stored one, in the first two cases.
+        `why`: of a refusal, one line.
     """
     try:
         return _ended(job, report, stop)
@@ -61,6 +62,10 @@ def run_job(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         return {"end": "held"}
     except BenchError as error:
         return {"end": "refused", "why": str(error)}
+    except Exception as error:
+        # Whoever waits for this job has to hear of its end, even where no result can be written.
+        why = " ".join(f"{job.get('path')}: {type(error).__name__}: {error}".split())
+        return {"end": "refused", "why": why[:MESSAGE_CHARACTERS]}
 
 
 def kept(job: Job) -> dict[str, Any] | None:
@@ -71,7 +76,7 @@ def kept(job: Job) -> dict[str, Any] | None:
     except BenchError as error:
         return {"end": "refused", "why": str(error)}
     stored = folder_of(job).result()
-    if stored is None or stored.get("key") != key or _again(stored, job["rerun"]):
+    if stored is None or stored.get("key") != key or _again(stored, cell, job):
         return None
     return {"end": "kept", "result": stored}
 
@@ -126,6 +131,8 @@ def _ended(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     except Exception as error:
         result = {"cell": cell.record(), **failure(error)}
         with folder.claimed():
+            if (folder.result() or {}).get("status") == "ok":
+                raise
             folder.write(result)
         return {"end": "stored", "result": result}
 
@@ -139,7 +146,7 @@ def _run(
     key = cell.key(posed.facts)
     with folder.claimed() as lock:
         stored = folder.result()
-        if stored is not None and stored.get("key") == key and not _again(stored, job["rerun"]):
+        if stored is not None and stored.get("key") == key and not _again(stored, cell, job):
             return {"end": "kept", "result": stored}
         if job["rerun"] == "all":
             folder.discard_checkpoints()
@@ -152,7 +159,7 @@ def _run(
             return {"end": "stopped"}
         result = _known_before(cell, posed, key) | outcome
         result.setdefault("provenance", _provenance_without(machine))
-        result["provenance"] |= {"command": job["command"]}
+        result["provenance"] |= {"command": job["command"], "timeout": machine.timeout}
         folder.write(result)
     return {"end": "stored", "result": result}
 
@@ -167,11 +174,24 @@ def _changed(cell: Cell) -> str | None:
     return f"the code of {cell.source.name} is not what it was when this run was planned"
 
 
-def _again(stored: Mapping[str, Any], rerun: str | None) -> bool:
-    """Whether a cell with this stored result is run again: one that was interrupted always is."""
-    if rerun in ("all", "anew") or stored.get("status") == "interrupted":
+def _again(stored: Mapping[str, Any], cell: Cell, job: Job) -> bool:
+    """Whether a cell with this stored result is run again.
+
+    One that was interrupted always is, and one whose number this run would not have made: its fit ended
+    at a deadline that is longer now, or its products were of another precision than is asked for.
+    """
+    status, rerun = stored.get("status"), job["rerun"]
+    if rerun in ("all", "anew") or status == "interrupted":
         return True
-    return rerun == "failed" and stored.get("status") != "ok"
+    if status != "ok":
+        return bool(rerun == "failed")
+    how, machine = stored.get("provenance", {}), machine_of(job)
+    longer = machine.timeout is None or machine.timeout > (how.get("timeout") or 0)
+    if "stopped" in stored.get("fit", {}) and longer:
+        return True
+    # Without a word on it, a number from a GPU, in bfloat16, also counts on a machine without one.
+    by_default = cell.asked.get("from", {}).get("precision", "default") == "default"
+    return not by_default and how.get("precision") not in (None, machine.precision)
 
 
 def _known_before(cell: Cell, posed: PosedProblem, key: str) -> dict[str, Any]:

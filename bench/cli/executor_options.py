@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.options import FiniteRange
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -51,10 +52,10 @@ OPTIONS = (
         type=click.IntRange(min=1),
         help="CPU threads of a cell; this machine's cores divided by --jobs otherwise.",
     ),
-    click.option("--timeout", type=click.FloatRange(min=1), help="Seconds a fit may take."),
+    click.option("--timeout", type=FiniteRange(min=1), help="Seconds a fit may take."),
     click.option(
         "--memory",
-        type=click.FloatRange(min=0, min_open=True),
+        type=FiniteRange(min=0, min_open=True),
         metavar="GB",
         help="What a method's processes may hold together.",
     ),

@@ -69,7 +69,8 @@ def command(
         if name not in FORMATS:
             raise BenchError(unknown("format", name, FORMATS))
     positions = _whole_numbers(images)
-    chosen = choose_results(stored_below(results), preset, datasets, methods)
+    root = stored_below(results)
+    chosen = choose_results(root, preset, datasets, methods)
     chosen = _at_rates(chosen, rates)
     from bench.report.figures.style import save, styled
     from bench.report.groups import folder_names
@@ -90,7 +91,10 @@ def command(
                     ) from error
                 written += 1
     if not written:
-        raise BenchError(f"the results below {results} hold nothing to draw of {', '.join(kinds or KINDS)}")
+        pictures = "; pictures need each cell's samples.npz" * bool({"errors", "images"} & {*kinds})
+        raise BenchError(
+            f"the results below {root} hold nothing to draw of {', '.join(kinds or KINDS)}{pictures}"
+        )
     return 0
 
 

@@ -23,7 +23,7 @@ from bench.grid import Grid
 @data_dir_option
 @results_option
 def command(grid: Grid, jobs: int, data_dir: Path | None, results: Path) -> int:
-    """List the cells that `bench run` would run with the same options, and how long they may take.
+    """List the cells that `bench run` would run, and how long they may take.
 
     The time is that of stored cells of the same method, preset, sizes, settings and data set, at any rate
     and seed, on whatever machine they ran: fitting and imputing, without scoring. Cells that run at a time

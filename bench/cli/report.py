@@ -41,14 +41,14 @@ def command(
     """
     root = stored_below(results)
     chosen = choose_results(root, preset, datasets, methods)
-    from bench.files import write_atomically
     from bench.report.html.page import render
     from bench.report.published import prflow_paper
 
     page = render(grouped(chosen), prflow_paper(), root, compare is not None, images)
     path = (output or results / "report") / "index.html"
     try:
-        write_atomically(path, lambda file: file.write(page.encode()))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
     except OSError as error:
         raise BenchError(
             f"cannot write {error.filename} ({error.strerror}); choose another --output"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import data_dir_option, plugin_option, results_option
+from bench.cli.options import FiniteRange, data_dir_option, plugin_option, results_option
+from bench.cli.stored import stored_below
 from bench.errors import BenchError
 
 
@@ -14,7 +15,7 @@ from bench.errors import BenchError
 @click.argument("cell", metavar="CELL")
 @click.option("--dataset", metavar="PATH", help="The data set, where it is known by its path only.")
 @click.option("--device", help="Where to compute; as recorded otherwise.")
-@click.option("--timeout", type=click.FloatRange(min=1), help="Seconds the fit may take.")
+@click.option("--timeout", type=FiniteRange(min=1), help="Seconds the fit may take.")
 @plugin_option
 @data_dir_option
 @results_option
@@ -37,7 +38,7 @@ def command(
     from bench.reproduction import compare, prepare
     from bench.results import clean, read_result
 
-    path = find_cell(cell, results) / "result.json"
+    path = find_cell(cell, stored_below(results)) / "result.json"
     try:
         stored = read_result(path)
     except ValueError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli.options import data_dir_option, plugin_option, results_option
+from bench.cli.stored import stored_below
 
 
 @click.command("show")
@@ -24,7 +25,7 @@ def command(cell: str, plugins: tuple[Path, ...], data_dir: Path | None, results
     from bench.report.cell import file_lines, log_lines, result_lines
     from bench.status import of_folder
 
-    folder = find_cell(cell, results)
+    folder = find_cell(cell, stored_below(results))
     standing = of_folder(folder, plugins, data_dir)
     click.echo(f"{standing.title}: {standing.state}")
     for reason in standing.reasons:

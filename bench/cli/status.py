@@ -8,6 +8,7 @@ import click
 
 from bench.cli.grid_options import grid_options
 from bench.cli.options import data_dir_option, results_option
+from bench.cli.stored import stored_below
 from bench.errors import BenchError
 from bench.grid import Grid
 
@@ -28,7 +29,7 @@ def command(grid: Grid, data_dir: Path | None, results: Path) -> int:
     if grid.methods or grid.datasets:
         standings = of_plan(grid.cells(), results, data_dir)
     else:
-        standings = of_store(results, grid.plugins, data_dir)
+        standings = of_store(stored_below(results), grid.plugins, data_dir)
     if not standings:
         raise BenchError(
             f"no cells below {results}; make some with: bench run --methods prflow --dataset mnist"

@@ -43,14 +43,22 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is no data set's and cannot be a path; nothing is read.
+    """Refuse a name that is no data set's and cannot be a path, or a path that would pass for another's name.
+
+    Nothing is read.
 
     Raises:
-        BenchError: the name is unknown; the message offers the nearest known one.
+        BenchError: the name is unknown; the message offers the nearest known one. Or it is a path that
+            ends in the name of a data set: the results of both would lie in one folder.
     """
-    if name in BUILT_IN or "/" in name or name.endswith(".npz") or Path(name).is_dir():
+    if name in BUILT_IN:
         return
     plugins = registered()
+    if "/" in name or name.endswith(".npz") or (name not in plugins and Path(name).is_dir()):
+        own = Path(name).name.removesuffix(".npz")
+        if own in (*BUILT_IN, *plugins):
+            raise BenchError(f"{name} would pass for the data set {own} in results and tables; rename it")
+        return
     if name not in plugins:
         refusal = unknown("data set", name, [*BUILT_IN, *plugins])
         raise BenchError(f"{refusal}; or give the path of an .npz or a folder")

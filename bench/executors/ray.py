@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import time
 from typing import Any
 
 from bench.errors import BenchError
@@ -17,9 +18,11 @@ from bench.executors import Elsewhere, Executor
 from bench.hardware import cores
 from bench.jobs import Job, folder_of
 from bench.processes import Event
+from bench.store import Held
 from bench.worker import begun_anew, kept, lost
 
 WAIT_SECONDS = 0.5
+HELD_SECONDS = 5.0
 RETRIES = 5
 """How many nodes a cell may be lost with before it is given up."""
 
@@ -142,8 +145,17 @@ def bring_home(job: Job, end: dict[str, Any]) -> None:
     folder = folder_of(job)
     if "result" not in end or _when(folder.result()) == _when(end["result"]):
         return
-    with folder.claimed():
-        folder.take_in({name: files[name] for name in KEPT_FILES if name in files})
+    until = time.monotonic() + HELD_SECONDS
+    while True:
+        try:
+            with folder.claimed():
+                folder.take_in({name: files[name] for name in KEPT_FILES if name in files})
+            return
+        except Held:
+            # Who only looks whether the cell is running holds it for a moment.
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
 
 
 def _when(result: dict[str, Any] | None) -> Any:

@@ -93,6 +93,8 @@ class ScoreTable:
         )
         if not values:
             return Entry(notes=notes)
+        early = (result for result in results if result.ok and result.stopped)
+        notes += tuple(f"seed {result.cell.seed}: the fit ended early, {result.stopped}" for result in early)
         mean = statistics.fmean(values)
         spread = statistics.stdev(values) if len(values) > 1 else None
         text = number(mean) if spread is None else f"{number(mean)} ± {number(spread)}"

@@ -160,6 +160,8 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
     "size: more than there are": (nothing, f"{MNIST} --test 10001", "mnist has 10000 test images"),
     "threads: none": (nothing, f"{MNIST} --threads 0", "--threads"),
     "deadline: none": (nothing, f"{MNIST} --timeout 0", "--timeout"),
+    "deadline: not a number": (nothing, f"{MNIST} --timeout nan", "nan is not a finite number"),
+    "memory: not a number": (nothing, f"{MNIST} --memory nan", "nan is not a finite number"),
     "device: unknown": (nothing, f"{MNIST} --device abacus", "device 'abacus' cannot be used here"),
     "setting: malformed": (nothing, f"{MNIST} --set value=1", "is not METHOD.NAME=VALUE"),
     "setting: unknown": (nothing, f"{MNIST} --set mean.depth=3", "unknown setting of mean 'depth'"),
@@ -167,6 +169,11 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
         text("own.py", METHOD.replace("FIT", "pass")),
         f"{PLUGIN} --set own.value=high",
         "own.value takes a value of type float, not 'high'",
+    ),
+    "setting: no finite number": (
+        text("own.py", METHOD.replace("FIT", "pass")),
+        f"{PLUGIN} --set own.value=inf",
+        "own.value takes a finite number, not 'inf'",
     ),
     "setting: of a method left out": (nothing, f"{MNIST} --set knn.k=3", "unknown method 'knn'"),
     "folder: of data, a file": (text("data", ""), f"{MNIST} --data-dir data", "is not a folder"),
@@ -178,6 +185,11 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
         two_folders,
         f"{RUN} --dataset one/images.npz,two/images.npz",
         "would share the folder",
+    ),
+    "path: a name that is taken": (
+        lambda folder: (npz()(folder), (folder / "images.npz").rename(folder / "mnist.npz"))[0],
+        f"{RUN} --dataset mnist.npz",
+        "would pass for the data set mnist",
     ),
     "npz: torn": (torn_npz, OURS, "images.npz"),
     "npz: foreign": (text("images.npz", "hello"), OURS, "is no .npz file"),
@@ -253,6 +265,11 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
         SUITE,
         "own.yaml line 5:",
     ),
+    "suite: a setting that is no finite number": (
+        text("own.yaml", "methods: [misgan]\ndatasets: [mnist]\nset:\n  misgan:\n    tau: .inf\n"),
+        SUITE,
+        "own.yaml line 5: misgan.tau takes a finite number",
+    ),
     "suite: a key twice": (
         text("own.yaml", "train: 2\ntest: 2\ntrain: 3"),
         SUITE,
@@ -283,6 +300,7 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
     "cell: of a method that is gone": (stored(cell={"method": "lost"}), f"reproduce {CELL}", "'lost'"),
     "results: none": (nothing, "status", "no cells below"),
     "merge: no such source": (nothing, "merge gone --into there", "gone is no folder"),
+    "merge: no cells": (text("elsewhere/a.txt", ""), "merge elsewhere --into there", "holds no cells"),
     "merge: into itself": (stored(), "merge results/runs --into results/runs/more", "lie in one another"),
     "table: format unknown": (stored(), "table --format pdf", "unknown format 'pdf'"),
 }

@@ -35,6 +35,21 @@ def same(first: Any, second: Any) -> bool:
     return type(first) is type(second) and bool(first == second)
 
 
+def test_keys_that_spell_one_path_and_numbers_that_are_not_finite_come_out(tmp_path: Path) -> None:
+    one, two, three = (torch.tensor([float(number)]) for number in range(3))
+    state: dict[Any, Any] = {
+        "a/b": one,
+        "a": {"b": two},
+        1: three,
+        "1": one,
+        "best": float("inf"),
+        "least": -float("inf"),
+    }
+    DiskCheckpoints(tmp_path).save(state)
+    found = DiskCheckpoints(tmp_path).load()
+    assert found is not None and same(found, state)
+
+
 @given(state=states)
 @settings(max_examples=60, deadline=None)
 def test_what_goes_in_comes_out(tmp_path_factory: pytest.TempPathFactory, state: dict[Any, Any]) -> None:

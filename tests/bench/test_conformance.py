@@ -180,6 +180,12 @@ def test_what_is_left_behind_is_found(tmp_path: Path) -> None:
     assert reason == "left left.txt in the current folder; left a process running"
 
 
+def test_a_thread_that_keeps_running_is_found(tmp_path: Path) -> None:
+    fit = "import threading, time; threading.Thread(target=time.sleep, args=[3600]).start()"
+    outcomes = found(plugin(tmp_path, fit), ("output", TRACES))
+    assert "left a thread running" in outcomes["all", TRACES].reason
+
+
 def test_a_crash_fails_its_check_and_the_others_go_on(tmp_path: Path) -> None:
     fit = "if train.observed.float().mean() < 0.13: os._exit(3)"
     outcomes = found(plugin(tmp_path, fit), ("output", "sparse", "empty"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sys
 import threading
@@ -19,7 +20,7 @@ from bench.executors import local
 from bench.executors.local import Local, places
 from bench.executors.slurm import Slurm, parse_options, resources, seats
 from bench.grid import Grid
-from bench.jobs import Machine, cell_of, new_job
+from bench.jobs import Machine, cell_of, folder_of, new_job
 from bench.running import run_cells
 from bench.worker import Stop, begun_anew
 from tests.bench.command import Bench, wait_for
@@ -190,6 +191,21 @@ def test_submitit_runs_a_grid_and_a_lost_job_is_a_row(bench: Bench, monkeypatch:
     for _, status, error in [row for row in found if row[0] == "fatal"]:
         assert status == "failed" and "ended without a result" in str(error)
     assert not [*results.rglob("*.pkl")]
+
+
+def test_what_a_node_sends_home_waits_for_who_only_looks(tmp_path: Path) -> None:
+    from bench.executors.ray import bring_home
+
+    grid = Grid(["mean"], ["mnist"], [0.8], [0], "smoke", train=20, test=10)
+    job = new_job(grid.cells()[0], tmp_path, Machine("cpu", 1, "float32"), None)
+    folder = folder_of(job)
+    with folder.claimed():
+        pass
+    looking = folder.lock.open("rb")
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    threading.Timer(1.0, looking.close).start()
+    bring_home(job, {"end": "stored", "result": {"key": "k"}, "files": {"result.json": b"{}"}})
+    assert folder.result() == {}
 
 
 def test_a_ray_node_is_lost_and_every_cell_finishes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_two_machines_cells_come_together_whole(tmp_path: Path) -> None:
-    put(tmp_path / "one", result("prflow"), {"imputed.npy": b"x" * 100_000, "job.json": b"{}"})
+    put(tmp_path / "one", result("prflow"), {"imputed.npy": b"x" * 100_000, "progress.json": b"{}"})
     put(tmp_path / "two", result("mcflow", seed=1))
     target = tmp_path / "all"
     copied, passed, faults = merge(target, tmp_path / "one", tmp_path / "two")
@@ -59,7 +59,7 @@ def test_two_machines_cells_come_together_whole(tmp_path: Path) -> None:
     there = contents(target)
     for source in ("one", "two"):
         for name, content in contents(tmp_path / source).items():
-            if not name.endswith((".lock", "job.json")):
+            if not name.endswith((".lock", "progress.json")):
                 assert there.pop(name) == content
     assert {Path(name).name for name in there} == {".lock"}
 

@@ -40,6 +40,11 @@ def test_seeds_and_splits_are_drawn_apart_and_rates_are_nested() -> None:
     assert not (pixel(20, 28, 28, 0.9, 0, "train") & ~base).any()
 
 
+def test_rates_next_to_all_and_none_can_be_drawn() -> None:
+    assert not pixel(5, 8, 8, 1 - 1e-11, 0, "train").any()
+    assert pixel(5, 8, 8, 1e-11, 0, "train").all()
+
+
 def test_a_longer_set_begins_with_the_shorter() -> None:
     assert np.array_equal(pixel(30, 7, 5, 0.7, 3, "train")[:10], pixel(10, 7, 5, 0.7, 3, "train"))
 

@@ -89,6 +89,26 @@ def test_what_a_killed_run_held_is_taken_over(
 
 
 @pytest.mark.usefixtures("quick")
+def test_who_finds_a_mark_silent_too_late_leaves_the_next_holder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, quicker, later = (at(name, tmp_path, monkeypatch) for name in ("gone", "quicker", "later"))
+    monkeypatch.setattr(gone, "_beats", threading.Thread(target=lambda: None))
+    assert gone.begin()
+
+    def silent(left: bytes) -> bool:
+        """Long enough for the other to find the same, and to take over."""
+        assert quicker.begin()
+        return True
+
+    monkeypatch.setattr(later, "_silent", silent)
+    assert not later.begin()
+    assert quicker.stands
+    quicker.end()
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.usefixtures("quick")
 def test_of_two_that_come_at_once_one_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     crowd = [at(f"machine-{number}", tmp_path, monkeypatch) for number in range(8)]
     ready, held = threading.Barrier(len(crowd)), []

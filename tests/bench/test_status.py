@@ -166,6 +166,24 @@ def test_failed_missing_unfinished_and_running_cells(folder: Folder) -> None:
     assert lines[0].startswith("missing") and "goes on from its checkpoint" in lines[1]
 
 
+def test_a_fit_that_ended_early_is_told(folder: Folder) -> None:
+    folder.change(lambda stored: stored["fit"].update(stopped="deadline reached in epoch 1 of 4"))
+    status, lines = folder.call("status")
+    assert status == 0
+    assert any("ended early (deadline reached in epoch 1 of 4)" in line for line in lines)
+
+
+def test_a_checkout_without_runs_tells_of_the_measured_results(folder: Folder) -> None:
+    cell = folder.cell.relative_to(folder.path / "results/runs")
+    (folder.path / "results/measured").mkdir()
+    (folder.path / "results/runs").rename(folder.path / "results/measured/quick")
+    status, lines = folder.call("status")
+    assert status == 0 and lines[-1] == "1 cells: 1 done"
+    status, lines = folder.call(f"show quick/{cell}")
+    assert status == 0 and "own@train=20,test=10 mnist pixel-0.5 seed 0: done" in lines
+    assert folder.call("show own")[0] == 2
+
+
 def test_a_method_that_is_not_here_cannot_be_compared(folder: Folder) -> None:
     folder.change(altered("cell", "method", to="gone"))
     status, lines = folder.call("status")

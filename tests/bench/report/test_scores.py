@@ -358,6 +358,12 @@ def test_an_fid_is_tested_over_seeds(tmp_path: Path) -> None:
         assert found == {("MNIST", name, "0.8") for name in bold}
 
 
+def test_a_fit_that_a_deadline_ended_has_a_note(tmp_path: Path) -> None:
+    early = result("a", fit={"stopped": "deadline reached in epoch 1 of 4"})
+    table = first_table(store(tmp_path, early, result("b")))
+    assert table.notes == ("seed 0: the fit ended early, deadline reached in epoch 1 of 4",)
+
+
 def test_two_seeds_are_too_few_for_the_test(tmp_path: Path) -> None:
     """Differences -1 and -1.1: p = 0.03."""
     documents = [result("a", seed=seed, fid=1.0) for seed in range(2)]
