@@ -161,9 +161,9 @@ class _Process:
         write_json(folder / "job.json", {**job, "answers": writing, "folder": str(folder / "checkpoints")})
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bench.conformance_process", str(folder / "job.json")],
+                [sys.executable, "-P", "-m", "bench.conformance_process", str(folder / "job.json")],
                 cwd=self.empty,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 env=_environment(),

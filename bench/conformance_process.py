@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -268,7 +269,14 @@ def answer(trial: Trial, name: str) -> dict[str, str]:
     return {"status": status, "reason": " ".join(reason.split())}
 
 
+def _end_with_the_caller() -> None:
+    """Our standard input ends when the process that asks does, however it ends."""
+    os.read(0, 1)
+    os.killpg(0, signal.SIGKILL)
+
+
 def main() -> None:
+    threading.Thread(target=_end_with_the_caller, daemon=True).start()
     job = json.loads(Path(sys.argv[1]).read_text())
     torch.set_num_threads(1)
     trial = Trial(job)

@@ -12,10 +12,12 @@ import importlib.util
 import inspect
 import json
 import os
+import select
 import signal
 import sys
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +27,7 @@ from bench.plugins import source_hash
 
 SETTING_TYPES = ("int", "float", "bool", "str")
 IMPORT_SECONDS = 120
+LONGEST_NAME = 60
 PLUGIN = "bench_plugin"
 """What the module of a plugin file is called."""
 
@@ -41,6 +44,8 @@ def load_method(reference: str) -> type[Imputer]:
     if reference.endswith(".py"):
         spec = importlib.util.spec_from_file_location(PLUGIN, reference)
         assert spec is not None and spec.loader is not None
+        # Last, so that what lies beside a plugin takes the place of no package.
+        sys.path.append(str(Path(reference).parent))
         module = importlib.util.module_from_spec(spec)
         sys.modules[PLUGIN] = module
         spec.loader.exec_module(module)
@@ -103,6 +108,11 @@ def required_packages(files: Iterable[str], own: set[str]) -> list[str]:
 
 def description_of(name: str, method: type[Imputer]) -> dict[str, Any]:
     """What `bench.plugins.Description` holds, as JSON."""
+    for attribute, kind_of in (("display_name", str), ("citation", str), ("baseline", bool)):
+        if not isinstance(getattr(method, attribute), kind_of):
+            raise TypeError(f"{attribute} must be {kind_of.__name__}")
+    if len(method.display_name) > LONGEST_NAME:
+        raise TypeError(f"display_name must not be longer than {LONGEST_NAME} characters")
     settings = {}
     for field in dataclasses.fields(method):  # type: ignore[arg-type]  # load_method saw to it
         kind = str(field.type if isinstance(field.type, str) else getattr(field.type, "__name__", ""))
@@ -153,22 +163,45 @@ def answer_apart(name: str, reference: str) -> dict[str, Any]:
     child = os.fork()
     if not child:
         os.close(reading)
+        os.setpgid(0, 0)
         signal.alarm(IMPORT_SECONDS)
-        # What a plugin prints is no answer.
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        # What a plugin prints is no answer, and what it starts must not keep our output open.
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nothing, stream)
         with os.fdopen(writing, "w") as pipe:
             pipe.write(answer_for(name, reference))
         os._exit(0)
     os.close(writing)
-    with os.fdopen(reading) as pipe:
-        text = pipe.read()
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    text, status = _read_until_end(reading, child)
+    code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGALRM:
         return {"error": f"its import did not end within {IMPORT_SECONDS} seconds"}
     if code or not text:
         return {"error": f"its import ended the process (exit status {code})"}
     answer: dict[str, Any] = json.loads(text)
     return answer
+
+
+def _read_until_end(reading: int, child: int) -> tuple[str, int]:
+    """What a child has written and its wait status, once it has ended, whatever else holds the pipe open."""
+    pieces, status = [], None
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
+        while True:
+            if select.select([pipe], [], [], 0.05)[0]:
+                piece = pipe.read(65536)
+                pieces.append(piece)
+                if piece:
+                    continue
+            elif status is not None:
+                break
+            if status is not None:
+                break
+            ended, found = os.waitpid(child, os.WNOHANG)
+            status = found if ended else None
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    return b"".join(pieces).decode(), status
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +15,13 @@ from rich.table import Column
 from bench.results import clean
 
 PLAIN_SECONDS = 15.0
+
+
+class _Console(Console):
+    """A console whose reader may go: the results still count."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
 
 
 class Display:
@@ -27,7 +34,7 @@ class Display:
 
     def __init__(self, cells: int, console: Console | None = None) -> None:
         self.cells = cells
-        self.console = console or Console(file=sys.stderr, soft_wrap=True, highlight=False, markup=False)
+        self.console = console or _Console(file=sys.stderr, soft_wrap=True, highlight=False, markup=False)
         self._bar = Progress(
             TextColumn(
                 "{task.description}",
@@ -53,7 +60,7 @@ class Display:
         heading = f"[{number}/{self.cells}] {title}"
         if not self.console.is_terminal:
             if not again:
-                self.console.print(f"{heading}: started")
+                self.line(f"{heading}: started")
             yield CellDisplay(self, heading, None)
             return
         if not self._bar.tasks:
@@ -69,7 +76,8 @@ class Display:
     def line(self, text: str) -> None:
         """One line that stays."""
         # It may hold what a plugin says of its failure.
-        self.console.print(clean(text))
+        with suppress(OSError):
+            self.console.print(clean(text))
 
 
 class CellDisplay:

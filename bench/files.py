@@ -35,6 +35,18 @@ def cannot_write(path: Path | str, error: OSError) -> CannotWrite:
     return CannotWrite(f"cannot write {path}: {reason}; {room}{elsewhere}")
 
 
+def expanded(path: Path | str) -> Path:
+    """The path with "~" replaced.
+
+    Raises:
+        BenchError: it begins with "~" and a name that no user has.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise BenchError(f"{path} begins with the home folder of nobody here; write the path out") from error
+
+
 def refuse_unwritable(folder: Path) -> None:
     """Make a folder where there is none, and see whether a file can be made in it.
 

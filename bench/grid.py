@@ -10,10 +10,8 @@ from typing import Any
 from bench.errors import BenchError
 from bench.names import unknown
 from bench.plan import Cell, sizes_of
-from bench.plugins import Description, Source, describe, describe_all, find_methods
+from bench.plugins import BASELINES, Description, Source, describe, describe_all, find_methods
 from bench.problem import Problem
-
-BASELINES = "baselines"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import difflib
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.files import expanded
 from bench.results import clean
 from bench.status import cell_folders
 
@@ -21,7 +22,7 @@ def find_cell(given: str, root: Path) -> Path:
     Raises:
         BenchError: there is no such cell; offers the nearest one.
     """
-    path = Path(given).expanduser()
+    path = expanded(given)
     folder = path.parent if path.name == "result.json" else path
     if is_cell(folder):
         return folder

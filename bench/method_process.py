@@ -30,6 +30,9 @@ from bench.imputer import FitContext, Imputer, Interrupted, Progress
 from bench.problem import open_incomplete
 from bench.processes import STOP_SECONDS, Parent, keep_from_children
 
+DEEPEST = 20
+"""How deep the facts of a fit may be nested."""
+
 DEAF_SECONDS = 2.0
 """How long after a stop a method may go on that never asks whether to stop."""
 
@@ -128,20 +131,25 @@ def fit_and_impute(job: dict[str, Any], parent: Parent, stop: StopRequest) -> di
     }
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, depth: int = 0) -> Any:
     """What a method tells of itself as JSON can hold it; a fit is not lost for a fact that it cannot."""
+    if depth > DEEPEST:
+        return None
     if isinstance(value, dict):
-        return {str(name): plain(item) for name, item in value.items()}
+        return {str(name): plain(item, depth + 1) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain(item, depth + 1) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)[:200]
+    if isinstance(value, int):
+        return value if abs(value) < 2**63 else None
+    return value if value is None or isinstance(value, str) else str(value)[:200]
 
 
 def count(value: Any) -> int:
     """A number of steps or parameters; 0 where it is none."""
-    return value if isinstance(value, int) and 0 <= value < 10**15 else 0
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and 0 <= value < 10**15 else 0
 
 
 def check_output(imputed: Any, images: MaskedImages) -> None:
@@ -179,7 +187,7 @@ def limit_memory(gigabytes: float) -> None:
         now = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
         most = now + int(gigabytes * 1e9)
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-    except (OSError, ValueError, StopIteration):
+    except (OSError, ValueError, OverflowError, StopIteration):
         return
 
 

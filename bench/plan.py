@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bench.datasets import called
 from bench.errors import BenchError
 from bench.names import unknown
 from bench.plugins import Description, Source
@@ -59,8 +60,8 @@ class Cell:
 
     @cached_property
     def dataset(self) -> str:
-        """The data set's name, or the last part of its path, without .npz."""
-        return Path(self.problem.dataset).name.removesuffix(".npz")
+        """What the data set is called."""
+        return called(self.problem.dataset)
 
     @cached_property
     def settings(self) -> dict[str, Any]:

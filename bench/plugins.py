@@ -23,6 +23,8 @@ from bench.files import write_json
 from bench.names import unknown
 
 GROUP = "bench.methods"
+BASELINES = "baselines"
+"""Stands for all methods that say they are one."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ def find_methods(plugin_files: Iterable[Path] = ()) -> dict[str, Source]:
     for file in plugin_files:
         if not file.is_file() or file.suffix != ".py":
             raise BenchError(f"plugin {file} is no Python file; give the path of one")
+        if file.stem == BASELINES or "." in file.stem:
+            raise BenchError(f"plugin {file}: a method cannot be called {file.stem!r}; rename the file")
         _add(found, Source(file.stem, str(file.resolve()), str(file)))
     return found
 
@@ -179,7 +183,7 @@ def describe_all(sources: Iterable[Source]) -> dict[str, Description | BenchErro
 
 
 def _ask(sources: list[Source]) -> dict[str, dict[str, Any]]:
-    command = [sys.executable, "-m", "bench.describe"]
+    command = [sys.executable, "-P", "-m", "bench.describe"]
     question = json.dumps([[source.name, source.reference] for source in sources])
     done = subprocess.run(command, input=question, capture_output=True, text=True)
     if done.returncode:

@@ -70,7 +70,7 @@ class Child:
         reading, writing = os.pipe()
         with contextlib.closing(os.fdopen(writing, "wb")):
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [sys.executable, "-P", "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE if output else None,
                 stderr=subprocess.STDOUT if output else None,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from zipfile import BadZipFile
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from bench.errors import BenchError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 LARGEST_BYTES = 50_000_000
+LARGEST_LOSS = 1e300
+LONGEST_NAME = 100
 NOT_FINITE = "the stored value is not a finite number"
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?", re.DOTALL)
@@ -51,6 +55,7 @@ def _as_text(value: Any) -> str:
 
 
 Line = Annotated[str, AfterValidator(clean)]
+Label = Annotated[str, AfterValidator(lambda text: clean(text)[:LONGEST_NAME])]
 Name = Annotated[str, AfterValidator(clean), Field(min_length=1)]
 Description = Annotated[str, BeforeValidator(_as_text), AfterValidator(clean)]
 Lines = Annotated[str, AfterValidator(_clean_lines)]
@@ -68,8 +73,8 @@ def losses_by_name(fit: Mapping[str, Any]) -> dict[str, list[float]]:
     epochs = fit.get("history")
     for losses in epochs if isinstance(epochs, list) else ():
         for name, loss in losses.items() if isinstance(losses, dict) else ():
-            if isinstance(loss, int | float) and math.isfinite(loss):
-                found.setdefault(clean(name), []).append(float(loss))
+            if isinstance(loss, int | float) and abs(loss) <= LARGEST_LOSS:
+                found.setdefault(clean(name)[:LONGEST_NAME], []).append(float(loss))
     return found
 
 
@@ -156,8 +161,8 @@ class Display(_Part):
         citation, dataset_citation: BibTeX; "" where there is none, or it is not recorded.
     """
 
-    method: Line = ""
-    dataset: Line = ""
+    method: Label = ""
+    dataset: Label = ""
     baseline: bool = False
     citation: Lines = ""
     dataset_citation: Lines = ""
@@ -203,7 +208,7 @@ class Result(_Part):
     provenance: dict[str, Any] = Field(default_factory=dict)
     display: Display = Display()
     error: Description = ""
-    traceback: str = ""
+    traceback: Lines = ""
     path: Annotated[Path, Field(strict=False)] = Path()
 
     @property
@@ -228,7 +233,8 @@ class Result(_Part):
             with np.load(self.path.with_name("per-image.npz"), allow_pickle=False) as stored:
                 names, scores = stored["metrics"].tolist(), stored["scores"]
             row = scores[names.index(metric)].astype(np.float64)
-        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, BadZipFile):
+        except Exception:
+            # A damaged archive can raise nearly anything.
             return None
         return row if row.ndim == 1 and np.isfinite(row).all() else None
 
@@ -274,6 +280,35 @@ def upgrade(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+def fault_of(document: dict[str, Any]) -> str | None:
+    """What is wrong with a result's document of this schema, one line; None where it can be read."""
+    try:
+        Result.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        return clean(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+    return None
+
+
+def readable(document: Any, path: Path) -> bool:
+    """Whether what a `result.json` holds is a result of this schema or an older one.
+
+    Raises:
+        BenchError: it is of a later schema.
+    """
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if type(schema) is not int:
+        return False
+    if schema > SCHEMA:
+        raise BenchError(
+            f"{path} has schema {schema} of a later version; update bench, or choose another --results"
+        )
+    try:
+        return fault_of(upgrade(document)) is None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
 def read_result(path: Path) -> Result:
     """Read one `result.json`.
 
@@ -296,12 +331,10 @@ def read_result(path: Path) -> Result:
         document = upgrade(document)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("is not a stored result (an old one lacks a part)") from error
-    try:
-        return Result.model_validate({**document, "path": path})
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(clean(f"is not a stored result ({where}: {first['msg']})")) from error
+    fault = fault_of(document)
+    if fault is not None:
+        raise ValueError(f"is not a stored result ({fault})")
+    return Result.model_validate({**document, "path": path})
 
 
 def read_results(root: Path) -> tuple[list[Result], list[str]]:
@@ -312,9 +345,13 @@ def read_results(root: Path) -> tuple[list[Result], list[str]]:
     """
     results: list[Result] = []
     warnings: list[str] = []
-    for path in sorted(root.rglob("result.json")):
-        if not path.is_file():
-            continue
+
+    def unseen(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            warnings.append(f"{clean(str(error.filename))} cannot be read ({error.strerror}); left out")
+
+    folders = os.walk(root, onerror=unseen)
+    for path in sorted(Path(folder, "result.json") for folder, _, names in folders if "result.json" in names):
         try:
             results.append(read_result(path))
         except ValueError as error:

@@ -184,9 +184,10 @@ def summary(result: dict[str, Any], kept: bool) -> str:
     if result["status"] != "ok":
         advice = " (before; --rerun failed tries it again)" if kept else ""
         return f"{result['status']}: {result.get('error', '')}{advice}"
+    values = {name: metric.get("value") for name, metric in result.get("metrics", {}).items()}
     numbers = ", ".join(
-        f"{name.upper()} {metric['value']:.4f}" if metric["value"] is not None else f"{name.upper()} -"
-        for name, metric in result["metrics"].items()
+        f"{name.upper()} -" if value is None else f"{name.upper()} {value:.4f}"
+        for name, value in values.items()
     )
     how = "done before" if kept else f"fitted in {result['cost']['fit_seconds']:.0f} s"
     return f"{numbers} ({how})"

@@ -19,7 +19,7 @@ from bench.errors import BenchError
 from bench.files import cannot_write, remove_drafts, write_atomically, write_json
 from bench.presence import Presence
 from bench.provenance import without_places
-from bench.results import SCHEMA
+from bench.results import SCHEMA, fault_of, readable
 
 SAMPLES = 64
 
@@ -94,12 +94,22 @@ class CellFolder:
             return not _lock(lock, fcntl.LOCK_SH) or Presence(self.path).elsewhere
 
     def result(self) -> dict[str, Any] | None:
-        """The stored result, or None where there is none that can be read."""
+        """The stored result; None where there is none, or one that is torn or damaged.
+
+        Raises:
+            BenchError: a result is there that must not be replaced unseen: it is of a later schema, or its
+                file cannot be read.
+        """
+        path = self.path / "result.json"
         try:
-            stored = json.loads((self.path / "result.json").read_text())
-        except (OSError, ValueError):
+            stored = json.loads(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        return stored if isinstance(stored, dict) else None
+        except OSError as error:
+            raise BenchError(f"{path} cannot be read ({error.strerror}); put that right") from error
+        except (ValueError, RecursionError):
+            return None
+        return stored if readable(stored, path) else None
 
     def note(self, progress: Mapping[str, Any]) -> None:
         """Keep where the running cell stands, for who looks on; what cannot be written is not missed."""
@@ -124,6 +134,14 @@ class CellFolder:
         """
         if self._presence is not None and not self._presence.stands:
             raise Held(f"{self.path} was taken over by another machine")
+        fault = fault_of({"schema": SCHEMA, **result})
+        if fault is not None:
+            # A number that no reader takes would be lost without a word.
+            known: dict[str, Any] = {
+                name: result[name] for name in ("key", "cell", "asked", "problem") if name in result
+            }
+            result.clear()
+            result.update(known, status="failed", error=f"its result could not be read back: {fault}")
         write_json(self.path / "result.json", {"schema": SCHEMA, **without_places(result)})
         if result["status"] == "ok" and "stopped" not in result.get("fit", {}):
             self.discard_checkpoints()

@@ -13,9 +13,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from yaml.nodes import MappingNode, Node, SequenceNode
 
 from bench.errors import BenchError
-from bench.grid import BASELINES, Override
+from bench.files import expanded
+from bench.grid import Override
 from bench.names import unknown
 from bench.plan import PRESETS
+from bench.plugins import BASELINES
 from bench.problem import LARGEST_SEED
 from bench.results import clean
 
@@ -103,7 +105,7 @@ def find_suite(given: str) -> Path:
     Raises:
         BenchError: there is neither.
     """
-    path = Path(given).expanduser()
+    path = expanded(given)
     if path.suffix in SUFFIXES and path.is_file():
         return path
     ours = shipped()
@@ -143,7 +145,7 @@ def read_suite(given: str) -> Suite:
     content = content.model_copy(
         update={
             "datasets": content.datasets and [_from(path, name) for name in content.datasets],
-            "plugins": [str(path.parent / Path(name).expanduser()) for name in content.plugins],
+            "plugins": [str(path.parent / expanded(name)) for name in content.plugins],
         }
     )
     overrides = tuple(
@@ -167,7 +169,7 @@ def _refuse_idle_settings(content: Content, lines: Lines, path: Path) -> None:
 def _from(suite: Path, dataset: str) -> str:
     """A data set's name as it is, a path as seen from here."""
     is_path = "/" in dataset or dataset.endswith(".npz")
-    return str(suite.parent / Path(dataset).expanduser()) if is_path else dataset
+    return str(suite.parent / expanded(dataset)) if is_path else dataset
 
 
 def _spelled(value: Value) -> str:

@@ -148,6 +148,7 @@ def _run(
         stored = folder.result()
         if stored is not None and stored.get("key") == key and not _again(stored, cell, job):
             return {"end": "kept", "result": stored}
+        _refuse_another(stored, cell, posed, folder, job["rerun"])
         if job["rerun"] == "all":
             folder.discard_checkpoints()
         changed = _changed(cell)
@@ -162,6 +163,28 @@ def _run(
         result["provenance"] |= {"command": job["command"], "timeout": machine.timeout}
         folder.write(result)
     return {"end": "stored", "result": result}
+
+
+def _refuse_another(
+    stored: Mapping[str, Any] | None, cell: Cell, posed: PosedProblem, folder: CellFolder, rerun: str | None
+) -> None:
+    """Raises BenchError where the folder holds the number of something else, which would be lost."""
+    if stored is None or stored["status"] != "ok":
+        return
+    was, now = stored["cell"], cell.record()
+    for name in ("method", "dataset", "settings", "rate"):
+        if was.get(name) != now[name]:
+            raise BenchError(
+                f"{folder.path} holds a result of {name} {was.get(name)!r}, not {now[name]!r}, whose folder "
+                "would be the same; choose another --results"
+            )
+    pixels = stored.get("problem", {}).get("fingerprint")
+    own = cell.problem.dataset != cell.dataset
+    if own and rerun is None and pixels not in (None, posed.facts["fingerprint"]):
+        raise BenchError(
+            f"{folder.path} holds a result of other images that are called {cell.dataset} too; "
+            "replace it with --rerun, or choose another --results"
+        )
 
 
 def _changed(cell: Cell) -> str | None:

@@ -81,6 +81,11 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         _say(error.format_message())
         sys.exit(2)
+    except OSError as error:
+        if "--debug" in arguments:
+            raise
+        _say(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
+        sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(130)

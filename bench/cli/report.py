@@ -45,13 +45,14 @@ def command(
     from bench.report.published import prflow_paper
 
     page = render(grouped(chosen), prflow_paper(), root, compare is not None, images)
+    content = page.encode(errors="replace")
     path = (output or results / "report") / "index.html"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+        path.write_bytes(content)
     except OSError as error:
         raise BenchError(
             f"cannot write {error.filename} ({error.strerror}); choose another --output"
         ) from error
-    click.echo(f"wrote {path} ({len(page.encode()) / 1e6:.1f} MB)")
+    click.echo(f"wrote {path} ({len(content) / 1e6:.1f} MB)")
     return 0 if all(result.ok for result in chosen) else 1

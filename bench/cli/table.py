@@ -90,7 +90,7 @@ def _write(sets: list[TableSet], folder: Path, formats: list[str]) -> list[Path]
     try:
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(text.encode(errors="replace"))
     except OSError as error:
         raise BenchError(
             f"cannot write {error.filename} ({error.strerror}); choose another --output"

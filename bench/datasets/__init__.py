@@ -9,14 +9,25 @@ from pathlib import Path
 
 from bench.datasets.dataset import Dataset, subset
 from bench.errors import BenchError
+from bench.files import expanded
 from bench.names import unknown
 
-__all__ = ["BUILT_IN", "Dataset", "check_name", "load", "registered", "subset"]
+__all__ = ["BUILT_IN", "Dataset", "called", "check_name", "load", "registered", "subset"]
 
 GROUP = "bench.datasets"
 BUILT_IN = ("mnist", "cifar10", "celeba")
 
 Loader = Callable[[Path | None], Dataset]
+
+
+def called(name: str) -> str:
+    """What a data set is called in results: its name, or the last part of its path, without .npz."""
+    from bench.results import clean
+
+    path = expanded(name)
+    if path.name in ("", ".."):
+        path = path.resolve()
+    return clean(path.name.removesuffix(".npz")) or "data"
 
 
 def load(name: str, data_dir: Path | None = None) -> Dataset:
@@ -39,7 +50,7 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
         return _load_plugin(plugins[name], data_dir)
     from bench.datasets import user
 
-    return user.load(Path(name).expanduser())
+    return user.load(expanded(name))
 
 
 def check_name(name: str) -> None:
@@ -55,7 +66,7 @@ def check_name(name: str) -> None:
         return
     plugins = registered()
     if "/" in name or name.endswith(".npz") or (name not in plugins and Path(name).is_dir()):
-        own = Path(name).name.removesuffix(".npz")
+        own = called(name)
         if own in (*BUILT_IN, *plugins):
             raise BenchError(f"{name} would pass for the data set {own} in results and tables; rename it")
         return

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.cache import cache_dir
 from bench.errors import BenchError
+from bench.files import expanded
 
 FACENET_FILES = ("facenet.safetensors", "20180402-114759-vggface2.pt")
 
@@ -21,7 +22,7 @@ def data_folder(data_dir: Path | None = None) -> Path | None:
     given = str(data_dir) if data_dir is not None else os.environ.get("BENCH_DATA")
     if not given:
         return None
-    folder = Path(given).expanduser()
+    folder = expanded(given)
     if not folder.is_dir():
         option = "--data-dir" if data_dir is not None else "BENCH_DATA"
         raise BenchError(f"{option} {folder} is not a folder; name one that holds the data")

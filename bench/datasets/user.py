@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -72,14 +70,23 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
             raise BenchError(f"{path} holds one bare array; save it with np.savez(path, train=..., test=...)")
         with loaded as archive:
             wanted = ("train", "test", "train_labels", "test_labels")
-            return {name: archive[name] for name in archive.files if name in wanted}
+            arrays = {name: archive[name] for name in archive.files if name in wanted}
+            for name, array in arrays.items():
+                if not isinstance(array, np.ndarray):
+                    raise BenchError(f"{path}: {name} is no array; save it anew with np.savez")
+            return arrays
+    except BenchError:
+        raise
+    except PermissionError as error:
+        raise BenchError(f"{path} cannot be read ({error.strerror})") from error
     except MemoryError as error:
         raise BenchError(f"{path} claims to hold more than fits in memory; save fewer images") from error
     except ValueError as error:
         raise BenchError(
             f"{path} holds Python objects or is no .npz file; save plain arrays with np.savez"
         ) from error
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:
+        # A damaged or foreign archive can raise nearly anything.
         raise BenchError(f"{path} is truncated or damaged; save it anew with np.savez") from error
 
 

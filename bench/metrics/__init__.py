@@ -17,6 +17,7 @@ import numpy as np
 
 from bench.errors import BenchError, Unavailable
 from bench.metrics.scoring import Scoring
+from bench.results import Metric as StoredMetric
 
 __all__ = ["BUILT_IN", "GROUP", "Metric", "Scoring", "registered", "score_all"]
 
@@ -119,4 +120,5 @@ def _checked(scores: Any) -> dict[str, Any]:
     if not isfinite(value):
         raise ValueError(f"its value is {value}")
     checked: dict[str, Any] = json.loads(json.dumps(scores | {"value": value}, allow_nan=False))
+    StoredMetric.model_validate(checked)
     return checked

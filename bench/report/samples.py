@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,8 +78,11 @@ def read_samples(result: Result) -> Samples:
             )
     except OSError as error:
         raise ValueError(f"samples.npz cannot be read ({error.strerror or 'damaged'})") from error
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:
+        # A damaged archive can raise nearly anything.
         raise ValueError("samples.npz is damaged") from error
+    if not all(isinstance(array, np.ndarray) for array in (index, complete, observed, imputed)):
+        raise ValueError("samples.npz is damaged")
     shape = complete.shape
     fits = (
         len(shape) == 4

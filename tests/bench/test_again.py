@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from bench import worker
+from bench.errors import BenchError
 from bench.grid import Grid
 from bench.jobs import Machine, new_job
 from bench.plugins import describe, find_methods
+from bench.results import read_result
+from bench.store import CellFolder
 from tests.bench.command import Bench
+from tests.bench.report.stored import result
 
 SLOW = """
 from methods.training import train
@@ -106,10 +115,7 @@ def test_a_job_always_comes_to_an_end(tmp_path: Path, monkeypatch: pytest.Monkey
     assert end["end"] == "refused" and "not JSON compliant" in end["why"]
 
 
-def test_a_plugin_s_helper_module_is_part_of_its_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+def test_a_plugin_s_helper_module_is_part_of_its_code(tmp_path: Path, bench: Bench) -> None:
     bench.plugin("from helper import VALUE; self.value = VALUE")
     plugin, helper = tmp_path / "constant.py", tmp_path / "helper.py"
     plugin.write_text("import helper\n" + plugin.read_text())
@@ -121,3 +127,107 @@ def test_a_plugin_s_helper_module_is_part_of_its_code(
         assert described.requires == ("torch",)
         found.add(described.source)
     assert len(found) == 2
+
+
+def changed(**parts: Any) -> Callable[[dict[str, Any]], str]:
+    return lambda stored: json.dumps(stored | parts)
+
+
+DAMAGED: dict[str, Callable[[dict[str, Any]], str]] = {
+    "little": lambda stored: json.dumps({name: stored[name] for name in ("schema", "status")}),
+    "a word for a number": changed(metrics={"rmse": {"value": "x"}}),
+    "no fit": changed(fit=None),
+    "nested for ever": lambda stored: "[" * 100_000,
+    "no schema": changed(schema="1"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_result_counts_as_none(tmp_path: Path, name: str) -> None:
+    folder = CellFolder(tmp_path, Path("cell"))
+    folder.path.mkdir()
+    stored = result("prflow")
+    (folder.path / "result.json").write_text(json.dumps(stored))
+    assert folder.result() == stored
+    (folder.path / "result.json").write_text(DAMAGED[name](stored))
+    assert folder.result() is None
+
+
+def test_a_result_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
+    folder = CellFolder(tmp_path, Path("cell"))
+    folder.path.mkdir()
+    (folder.path / "result.json").write_text(json.dumps(result("prflow") | {"schema": 99}))
+    with pytest.raises(BenchError, match="schema 99 of a later version"):
+        folder.result()
+
+
+def test_a_number_that_no_reader_takes_is_stored_as_a_failure_that_says_so(tmp_path: Path) -> None:
+    folder = CellFolder(tmp_path, Path("cell"))
+    with folder.claimed():
+        folder.write(result("prflow") | {"metrics": {"rmse": {"value": 0.1, "title": 5}}})
+    assert read_result(folder.path / "result.json").error.startswith(
+        "its result could not be read back: metrics.rmse.title"
+    )
+
+
+def test_other_images_of_one_name_do_not_take_a_number_away(bench: Bench, tmp_path: Path) -> None:
+    grid = ["--methods", "mean", "--train", "20", "--test", "20"]
+    first: list[dict[str, Any]] = []
+    for seed, folder in enumerate(("one", "two")):
+        (tmp_path / folder).mkdir()
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+        np.savez(tmp_path / folder / "images.npz", train=pixels[:20], test=pixels[20:])
+        status, output = bench.run(*grid, "--dataset", f"{folder}/images.npz")
+        first = first or bench.results()
+    assert status == 2 and "other images that are called images too" in output
+    assert bench.results() == first
+    assert bench.run(*grid, "--dataset", "two/images.npz", "--rerun")[0] == 0
+    assert bench.results() != first
+
+
+@pytest.mark.parametrize("fault", ["display_name = 5", "citation = None", 'baseline = "yes"'])
+def test_what_a_plugin_says_of_itself_is_checked_before_anything_runs(bench: Bench, fault: str) -> None:
+    bench.plugin()
+    plugin = bench.folder / "constant.py"
+    plugin.write_text(plugin.read_text().replace("    value: float", f"    {fault}\n    value: float"))
+    status, output = bench.run()
+    assert status == 2 and fault.split()[0] in output and not bench.results()
+
+
+def test_the_current_folder_is_named_by_its_own_name(bench: Bench, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    grid = ["--methods", "mean", "--train", "6", "--test", "2", "--dataset", "."]
+    status, output = bench.run(*grid)
+    assert status == 0, output
+    assert only(bench)["cell"]["dataset"] == tmp_path.name
+
+
+def test_files_in_the_current_folder_take_the_place_of_no_module(bench: Bench, tmp_path: Path) -> None:
+    for name in ("random", "methods", "json"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('mine')")
+    status, output = bench.run("--methods", "mean")
+    assert status == 0, output
+
+
+def test_a_plugin_whose_import_leaves_a_process_is_described(bench: Bench) -> None:
+    bench.plugin()
+    plugin = bench.folder / "constant.py"
+    plugin.write_text(
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(60)\n    os._exit(0)\n"
+        + plugin.read_text()
+    )
+    started = time.monotonic()
+    describe(find_methods([plugin])["constant"])
+    assert time.monotonic() - started < 50
+
+
+def test_the_reader_of_a_run_may_go(bench: Bench) -> None:
+    bench.plugin()
+    run = bench.start("--rates", "0.7,0.8")
+    assert run.stdout is not None
+    run.stdout.close()
+    run.wait(timeout=200)
+    assert len(bench.results()) == 2
