@@ -214,6 +214,9 @@ def open_incomplete(folder: Path, split: str) -> tuple[Pixels, NDArray[np.bool_]
 
 def _lacks(folder: Path, *names: str) -> bool:
     """Whether a folder is to be written; where only a part is there, that goes: old files were cleared."""
+    # Folders appear whole, so one that is not there yet is never removed, whoever writes it meanwhile.
+    if not folder.is_dir():
+        return True
     whole = all((folder / name).is_file() for name in names)
     if not whole:
         shutil.rmtree(folder, ignore_errors=True)

@@ -120,8 +120,7 @@ class Ray(Executor):
             return {"end": "stopped"}
         except self._ray.exceptions.RayError as error:
             return lost(job, f"Ray lost the cell: {type(error).__name__}: {error}")
-        bring_home(job, end)
-        return end
+        return bring_home(job, end)
 
     def _news(self) -> list[tuple[int, Event]]:
         """How far the running cells are, where their folder can be seen from here."""
@@ -139,22 +138,22 @@ class Ray(Executor):
                 self._ray.cancel(task, force=now)
 
 
-def bring_home(job: Job, end: dict[str, Any]) -> None:
-    """Write a cell's files here, where the node that ran it wrote them to a folder of its own."""
+def bring_home(job: Job, end: dict[str, Any]) -> dict[str, Any]:
+    """Write a cell's files here, where the node that ran it wrote them to a folder of its own; its end."""
     files: dict[str, bytes] = end.pop("files", {})
     folder = folder_of(job)
     if "result" not in end or _when(folder.result()) == _when(end["result"]):
-        return
+        return end
     until = time.monotonic() + HELD_SECONDS
     while True:
         try:
             with folder.claimed():
                 folder.take_in({name: files[name] for name in KEPT_FILES if name in files})
-            return
+            return end
         except Held:
             # Who only looks whether the cell is running holds it for a moment.
             if time.monotonic() > until:
-                raise
+                return {"end": "held"}
             time.sleep(0.1)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import conformance
 from bench.cli import main
 from bench.conformance import BRIEF, CHECKS, TRACES, Outcome, check, failures
 from bench.conformance_process import Trial, answer
@@ -180,7 +181,8 @@ def test_what_is_left_behind_is_found(tmp_path: Path) -> None:
     assert reason == "left left.txt in the current folder; left a process running"
 
 
-def test_a_thread_that_keeps_running_is_found(tmp_path: Path) -> None:
+def test_a_thread_that_keeps_running_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conformance, "ENDING_SECONDS", 0.3)
     fit = "import threading, time; threading.Thread(target=time.sleep, args=[3600]).start()"
     outcomes = found(plugin(tmp_path, fit), ("output", TRACES))
     assert "left a thread running" in outcomes["all", TRACES].reason

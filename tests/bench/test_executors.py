@@ -204,8 +204,9 @@ def test_what_a_node_sends_home_waits_for_who_only_looks(tmp_path: Path) -> None
     looking = folder.lock.open("rb")
     fcntl.flock(looking, fcntl.LOCK_SH)
     threading.Timer(1.0, looking.close).start()
-    bring_home(job, {"end": "stored", "result": {"key": "k"}, "files": {"result.json": b"{}"}})
-    assert folder.result() == {}
+    files = {"result.json": b"{}"}
+    assert bring_home(job, {"end": "stored", "result": {"key": "k"}, "files": files})["end"] == "stored"
+    assert (folder.path / "result.json").read_bytes() == b"{}"
 
 
 def test_a_ray_node_is_lost_and_every_cell_finishes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
