@@ -10,7 +10,11 @@ import click
 @click.command("train-judge")
 @click.argument("dataset")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the data is; else BENCH_DATA.")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder for the weights; else the cache.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the weights; else the cache.",
+)
 def command(dataset: str, data_dir: Path | None, output: Path | None) -> int:
     """Train the classifier that judges DATASET (mnist or cifar10) on its complete training images.
 

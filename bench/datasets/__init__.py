@@ -64,6 +64,8 @@ def check_name(name: str) -> None:
     """
     if name in BUILT_IN:
         return
+    if not name.strip():
+        raise BenchError(unknown("data set", name, BUILT_IN))
     plugins = registered()
     if "/" in name or name.endswith(".npz") or (name not in plugins and Path(name).is_dir()):
         own = called(name)

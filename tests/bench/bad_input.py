@@ -298,6 +298,12 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
     "cell: of a later version": (stored(schema=99), f"reproduce {CELL}", "has schema 99"),
     "cell: of other pixels": (stored(), f"reproduce {CELL}", "pixels are not those of the record"),
     "cell: of a method that is gone": (stored(cell={"method": "lost"}), f"reproduce {CELL}", "'lost'"),
+    "judge: a file for a folder": (
+        text("there", ""),
+        "train-judge mnist --output there",
+        "Directory 'there' is a file",
+    ),
+    "data set: no name": (nothing, 'prepare --dataset ""', "unknown data set ''"),
     "results: none": (nothing, "status", "no cells below"),
     "merge: no such source": (nothing, "merge gone --into there", "gone is no folder"),
     "merge: no cells": (text("elsewhere/a.txt", ""), "merge elsewhere --into there", "holds no cells"),
