@@ -13,6 +13,7 @@ from bench.processes import Event
 from bench.worker import Stop, run_job
 
 WAIT_SECONDS = 0.2
+MOST_JOBS = 10_000
 
 
 def places(gpus: Sequence[str], slots: int, jobs: int | None) -> list[str | None]:
@@ -26,8 +27,10 @@ def places(gpus: Sequence[str], slots: int, jobs: int | None) -> list[str | None
         jobs: how many cells at a time; None for one, or one a slot where there are GPUs.
 
     Raises:
-        BenchError: there are more jobs than slots.
+        BenchError: there are more jobs than slots, or than any machine runs.
     """
+    if jobs is not None and jobs > MOST_JOBS:
+        raise BenchError(f"--jobs {jobs} is more than a machine runs at a time; give at most {MOST_JOBS}")
     if not gpus:
         return [None] * (jobs or 1)
     every: list[str | None] = [gpu for _ in range(slots) for gpu in gpus]

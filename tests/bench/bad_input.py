@@ -159,6 +159,7 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
     "size: zero": (nothing, f"{MNIST} --train 0", "train size 0 is not possible"),
     "size: more than there are": (nothing, f"{MNIST} --test 10001", "mnist has 10000 test images"),
     "threads: none": (nothing, f"{MNIST} --threads 0", "--threads"),
+    "jobs: too many": (nothing, f"{MNIST} --jobs 1000000000000", "is more than a machine runs"),
     "deadline: none": (nothing, f"{MNIST} --timeout 0", "--timeout"),
     "deadline: not a number": (nothing, f"{MNIST} --timeout nan", "nan is not a finite number"),
     "memory: not a number": (nothing, f"{MNIST} --memory nan", "nan is not a finite number"),
