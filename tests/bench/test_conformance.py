@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bench import conformance
@@ -13,6 +16,7 @@ from bench.cli import main
 from bench.conformance import BRIEF, CHECKS, TRACES, Outcome, check, failures
 from bench.conformance_process import Trial, answer
 from bench.plugins import find_methods
+from tests.bench.command import wait_for
 
 PLUGIN = '''
 """A method for the tests."""
@@ -186,6 +190,19 @@ def test_a_thread_that_keeps_running_is_found(tmp_path: Path, monkeypatch: pytes
     fit = "import threading, time; threading.Thread(target=time.sleep, args=[3600]).start()"
     outcomes = found(plugin(tmp_path, fit), ("output", TRACES))
     assert "left a thread running" in outcomes["all", TRACES].reason
+
+
+def test_a_check_that_is_killed_leaves_nothing_running(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    file = plugin(tmp_path, f"open({str(begun)!r}, 'w').write(str(os.getpid()))\n        while True: pass")
+    call = "import sys; from bench.cli import main; main(sys.argv[1:])"
+    checking = subprocess.Popen(
+        [sys.executable, "-c", call, "check", str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_for(lambda: begun.is_file() and begun.read_text())
+    checking.kill()
+    checking.wait()
+    wait_for(lambda: not psutil.pid_exists(int(begun.read_text())), seconds=20)
 
 
 def test_a_crash_fails_its_check_and_the_others_go_on(tmp_path: Path) -> None:
