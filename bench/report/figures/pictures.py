@@ -11,7 +11,16 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bench.report.figures.style import TEXT_HEIGHT, TEXT_WIDTH, TYPE_SIZE, Drawn, width_of, wrapped
+from bench.report.figures.style import (
+    TEXT_HEIGHT,
+    TEXT_WIDTH,
+    TYPE_SIZE,
+    Drawn,
+    long_settings,
+    short_label,
+    width_of,
+    wrapped,
+)
 from bench.report.groups import Group, spelled
 from bench.report.layout import Line
 from bench.report.samples import RULE, Samples, SampleSet
@@ -161,7 +170,7 @@ def with_errors(group: Group, sets: Sequence[SampleSet], images: Sequence[int], 
         rule: whether they were chosen by the rule rather than asked for.
     """
     lines = _columns(sets)
-    labels = [line.label(group) for line in lines]
+    labels = [short_label(line, group) for line in lines]
     brightest = _brightest(sets, images)
     sheet = Sheet(["observed / complete", *labels])
     for one in sets:
@@ -179,7 +188,7 @@ def with_errors(group: Group, sets: Sequence[SampleSet], images: Sequence[int], 
         f"{_subject(group, sets)} In each group at the left the observed image, its missing pixels grey, "
         f"over the complete one; then a column a method: the imputed image over its squared errors, the mean "
         f"over channels, all on one scale, above whose end are {1 - BRIGHTEST:.1%} of the errors shown. "
-        f"{_choice(sets, images, rule)}{_absent(sets)}{_gaps(sets, lines)}"
+        f"{_choice(sets, images, rule)}{_absent(sets)}{_gaps(sets, lines)}{long_settings(group)}"
     )
     return Drawn(f"errors-{sets[0].dataset}-{rates}", sheet.draw(brightest), caption)
 
@@ -187,7 +196,7 @@ def with_errors(group: Group, sets: Sequence[SampleSet], images: Sequence[int], 
 def side_by_side(group: Group, one: SampleSet, images: Sequence[int], rule: bool) -> Drawn:
     """Figures 4 and 5: a row an image, with the complete one, the observed one, and a column a method."""
     lines = list(one.by_line)
-    sheet = Sheet(["complete", "observed", *(line.label(group) for line in lines)])
+    sheet = Sheet(["complete", "observed", *(short_label(line, group) for line in lines)])
     rows: list[list[Picture]] = []
     for image in images:
         made = [rgb(one.by_line[line].imputed[image]) for line in lines]
@@ -196,6 +205,7 @@ def side_by_side(group: Group, one: SampleSet, images: Sequence[int], rule: bool
     caption = (
         f"{_subject(group, [one])} From left to right: the complete image, the observed one, its missing "
         f"pixels grey, and what each method made of it. {_choice([one], images, rule)}{_absent([one])}"
+        f"{long_settings(group)}"
     )
     return Drawn(f"images-{one.dataset}-{one.rate:g}", sheet.draw(None), caption)
 

@@ -11,7 +11,18 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from bench.report.curves import INTERVALS, Curve, curves
-from bench.report.figures.style import TEXT_WIDTH, Drawn, Look, legend, looks, no_panel, panels, wrapped
+from bench.report.figures.style import (
+    TEXT_WIDTH,
+    Drawn,
+    Look,
+    legend,
+    long_settings,
+    looks,
+    no_panel,
+    panels,
+    short_label,
+    wrapped,
+)
 from bench.report.groups import Group, spelled
 from bench.report.layout import Line, dataset_order, lines_of
 from bench.report.metrics import Score
@@ -43,7 +54,13 @@ def against_rate(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
                 continue
             for position, curve in enumerate(found):
                 offset = SPAN * (position / max(1, len(found) - 1) - 0.5) if len(found) > 1 else 0.0
-                published |= _curve(axes, curve, look[curve.line.method, curve.line.settings], offset)
+                published |= _curve(
+                    axes,
+                    curve,
+                    short_label(curve.line, group),
+                    look[curve.line.method, curve.line.settings],
+                    offset,
+                )
             axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
             axes.set_xlim(rates[0] - 2 * SPAN, rates[-1] + 2 * SPAN)
             axes.set_xlabel("fraction missing")
@@ -55,14 +72,15 @@ def against_rate(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
     legend(figure, (axes for row in grid for axes in row))
     told = " Hollow marks are the paper's numbers; an FID's scale is its judge's, so it has none."
     caption = f"{group.title}. {INTERVALS} Marks are moved apart sideways.{told if published else ''}"
+    caption += long_settings(group)
     return Drawn("rates", figure, caption)
 
 
-def _curve(axes: Axes, curve: Curve, look: Look, offset: float) -> bool:
+def _curve(axes: Axes, curve: Curve, label: str, look: Look, offset: float) -> bool:
     """Draw one method; whether the paper has numbers of it."""
     rates = [point.rate + offset for point in curve.points]
     values = [point.value for point in curve.points]
-    axes.plot(rates, values, color=look.colour, marker=look.mark, linestyle=look.dashes, label=curve.label)
+    axes.plot(rates, values, color=look.colour, marker=look.mark, linestyle=look.dashes, label=label)
     for point in curve.points:
         if point.low is not None and point.high is not None:
             axes.plot([point.rate + offset] * 2, [point.low, point.high], color=look.colour, linewidth=0.8)
@@ -139,7 +157,7 @@ def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
                     color=style.colour,
                     marker=style.mark,
                     linestyle="",
-                    label=line.label(group),
+                    label=short_label(line, group),
                 )
             _front(axes, score, [(seconds, value) for _, seconds, value in points])
             _logarithmic(axes.xaxis, axes.set_xscale)
@@ -150,6 +168,7 @@ def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
     caption = (
         f"{group.title}, {rate:.0%} missing. Means over seeds. No method beats one on the grey line at its "
         "cost. Fits on different machines are not told apart here; the table of costs does."
+        f"{long_settings(group)}"
     )
     return Drawn("cost", figure, caption)
 
@@ -194,7 +213,9 @@ def training(group: Group, paper: Published, dataset: str) -> Drawn | None:
         return None
     columns = min(4, len(found))
     rows = -(-len(found) // columns)
-    titles = [wrapped(f"{line.label(group)}: {name}", TEXT_WIDTH / columns - 0.6) for line, name in found]
+    titles = [
+        wrapped(f"{short_label(line, group)}: {name}", TEXT_WIDTH / columns - 0.6) for line, name in found
+    ]
     tallest = max(title.count("\n") + 1 for title in titles)
     figure, grid = panels(rows, columns, TEXT_WIDTH, 0.6 + (1.5 + 0.13 * tallest) * rows)
     places = [axes for row in grid for axes in row]
@@ -219,6 +240,7 @@ def training(group: Group, paper: Published, dataset: str) -> Drawn | None:
     legend(figure, places)
     label = spelled("dataset", dataset, group.results)
     caption = f"Training on {label} ({group.title}): the mean of each loss over an epoch, a line a seed."
+    caption += long_settings(group)
     return Drawn(f"training-{dataset}", figure, caption)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from bench.report.figures.style import TEXT_WIDTH, TYPE_SIZE, Drawn, wrapped
+from bench.report.figures.style import TEXT_WIDTH, TYPE_SIZE, Drawn, long_settings, short_label, wrapped
 from bench.report.groups import Group
 from bench.report.layout import lines_of
 from bench.report.metrics import Score
@@ -41,7 +41,7 @@ def critical_differences(group: Group, paper: Published, score: Score) -> Drawn 
         f"means over seeds), 1 the best. For the tests {'a data set counts' if count > 1 else 'these count'} "
         f"once, whatever its rates: {count} data set{'s' * (count > 1)}. Friedman's test: "
         f"p = {ranking.p_value:.2g}. A bar joins methods whose mean ranks differ by less than Nemenyi's "
-        f"critical difference at 5 %, {ranking.critical_difference:.2f}.{absent}"
+        f"critical difference at 5 %, {ranking.critical_difference:.2f}.{absent}{long_settings(group)}"
     )
     return Drawn(f"ranks-{score.file_name}", _draw(methods, ranking), caption)
 
@@ -55,7 +55,9 @@ def problem_scores(group: Group, paper: Published, score: Score) -> Scores:
                 value for result in line.at(rate) if (value := result.metric(score.name).value) is not None
             ]
             if values:
-                found.setdefault((line.dataset, rate), {})[line.label(group)] = sum(values) / len(values)
+                found.setdefault((line.dataset, rate), {})[short_label(line, group)] = sum(values) / len(
+                    values
+                )
     return found
 
 

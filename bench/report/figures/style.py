@@ -15,14 +15,16 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from bench.report.groups import Group
-from bench.report.layout import kinds_of
+from bench.report.groups import Group, spelled
+from bench.report.layout import Line, kinds_of
 from bench.report.published import Published
 
 TEXT_WIDTH = 7.0
 TEXT_HEIGHT = 9.2
 """Inches of a page that a figure may fill."""
 TYPE_SIZE = 7.0
+LONGEST_SETTINGS = 40
+"""Longer ones would take the figure's room; in letters."""
 
 # Okabe and Ito, 2008, without the yellow, which white paper swallows.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -69,6 +71,25 @@ def looks(group: Group, paper: Published) -> dict[tuple[str, str], Look]:
         kind: Look(COLOURS[position % len(COLOURS)], MARKS[position % len(MARKS)], "--" if baseline else "-")
         for position, (kind, baseline) in enumerate(kinds_of(group, paper).items())
     }
+
+
+def short_label(line: Line, group: Group) -> str:
+    """The method as figures name it: long settings are a number, which `long_settings` explains."""
+    number = _numbers(group).get(line.settings)
+    return (
+        line.label(group) if number is None else f"{spelled('method', line.method, group.results)} [{number}]"
+    )
+
+
+def long_settings(group: Group) -> str:
+    """Sentences for a caption that tell the settings which are a number in the figure; "" without any."""
+    return "".join(f" [{number}]: {settings}." for settings, number in _numbers(group).items())
+
+
+def _numbers(group: Group) -> dict[str, int]:
+    every = {result.settings_label for result in group.results}
+    long = sorted(settings for settings in every if len(settings) > LONGEST_SETTINGS)
+    return {settings: number for number, settings in enumerate(long, 1)}
 
 
 @contextmanager

@@ -282,6 +282,20 @@ def test_ranks_are_over_the_problems_that_methods_share(tmp_path: Path) -> None:
     assert ranks.critical_differences(few, PAPER, SCORES[0]) is None
 
 
+def test_long_settings_are_a_number_that_the_caption_explains(tmp_path: Path) -> None:
+    long = {"batch_size": 32, "epochs": 4, "imputer_learning_rate": 0.0006, "learning_rate": 0.0003}
+    cell = result("misgan")["cell"]
+    documents = [result("misgan", cell=cell | {"settings": long}), result("mcflow"), result("prflow")]
+    documents.append(result("misgan", cell=cell | {"settings": {"width": 16}}))
+    with styled():
+        drawn = plots.against_rate(group_of(store(tmp_path, *documents)), PAPER, SCORES)
+        assert drawn is not None
+        drawn.figure.canvas.draw()
+    texts = {text.get_text() for text in drawn.figure.findobj(Text) if isinstance(text, Text)}
+    assert {"MisGAN [1]", "MisGAN (width=16)", "MCFlow"} <= texts
+    assert "[1]: batch_size=32, epochs=4, imputer_learning_rate=0.0006" in drawn.caption
+
+
 def test_bars_join_the_longest_runs_within_the_difference() -> None:
     assert ranks.cliques([1.0, 1.5, 2.4, 4.0], 1.0) == [(1.0, 1.5), (1.5, 2.4)]
     assert ranks.cliques([1.0, 1.9, 2.8], 2.0) == [(1.0, 2.8)]
