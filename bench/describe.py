@@ -188,13 +188,10 @@ def _read_until_end(reading: int, child: int) -> tuple[str, int]:
     pieces, status = [], None
     with os.fdopen(reading, "rb", buffering=0) as pipe:
         while True:
-            if select.select([pipe], [], [], 0.05)[0]:
-                piece = pipe.read(65536)
-                pieces.append(piece)
-                if piece:
-                    continue
-            elif status is not None:
-                break
+            piece = pipe.read(65536) if select.select([pipe], [], [], 0.05)[0] else b""
+            pieces.append(piece)
+            if piece:
+                continue
             if status is not None:
                 break
             ended, found = os.waitpid(child, os.WNOHANG)

@@ -285,9 +285,27 @@ def fault_of(document: dict[str, Any]) -> str | None:
     try:
         Result.model_validate(document)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        return clean(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+        return _first_of(error)
     return None
+
+
+def _first_of(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return clean(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+
+
+def _checked(document: Any, path: Path) -> Result:
+    """The result that a document of any known schema is. Raises ValueError, one line, where it is none."""
+    if not isinstance(document, dict):
+        raise ValueError("is not a stored result (it has no schema number)")
+    try:
+        document = upgrade(document)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("is not a stored result (an old one lacks a part)") from error
+    try:
+        return Result.model_validate({**document, "path": path})
+    except ValidationError as error:
+        raise ValueError(f"is not a stored result ({_first_of(error)})") from error
 
 
 def readable(document: Any, path: Path) -> bool:
@@ -297,16 +315,15 @@ def readable(document: Any, path: Path) -> bool:
         BenchError: it is of a later schema.
     """
     schema = document.get("schema") if isinstance(document, dict) else None
-    if type(schema) is not int:
-        return False
-    if schema > SCHEMA:
+    if type(schema) is int and schema > SCHEMA:
         raise BenchError(
             f"{path} has schema {schema} of a later version; update bench, or choose another --results"
         )
     try:
-        return fault_of(upgrade(document)) is None
-    except (ValueError, KeyError, TypeError, AttributeError):
+        _checked(document, path)
+    except ValueError:
         return False
+    return True
 
 
 def read_result(path: Path) -> Result:
@@ -325,16 +342,7 @@ def read_result(path: Path) -> Result:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ValueError("is not whole JSON") from error
-    if not isinstance(document, dict):
-        raise ValueError("is not a stored result (it has no schema number)")
-    try:
-        document = upgrade(document)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("is not a stored result (an old one lacks a part)") from error
-    fault = fault_of(document)
-    if fault is not None:
-        raise ValueError(f"is not a stored result ({fault})")
-    return Result.model_validate({**document, "path": path})
+    return _checked(document, path)
 
 
 def read_results(root: Path) -> tuple[list[Result], list[str]]:

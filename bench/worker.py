@@ -95,17 +95,23 @@ def lost(job: Job, why: str, status: str = "failed") -> dict[str, Any]:
     """Write down that an executor lost a cell, unless its result was stored before; as `run_job` returns."""
     error = " ".join(why.split())[:MESSAGE_CHARACTERS]
     outcome = {"status": status, "error": error, "traceback": why[-TRACEBACK_CHARACTERS:]}
-    # What is left of the cell may still be writing its checkpoint.
-    until = time.monotonic() + STOP_SECONDS + 10
+    try:
+        # What is left of the cell may still be writing its checkpoint.
+        return when_free(lambda: _write_loss(job, outcome), STOP_SECONDS + 10)
+    except BenchError as fault:
+        return {"end": "refused", "why": str(fault)}
+
+
+def when_free(act: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """What `act` returns, which claims a cell; `end` "held" where it stays held."""
+    until = time.monotonic() + seconds
     while True:
         try:
-            return _write_loss(job, outcome)
+            return act()
         except Held:
             if time.monotonic() > until:
                 return {"end": "held"}
-            time.sleep(0.5)
-        except BenchError as fault:
-            return {"end": "refused", "why": str(fault)}
+            time.sleep(0.1)
 
 
 def _write_loss(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli.options import results_option
-from bench.cli.stored import choose_results, filter_options, grouped, stored_below
-from bench.errors import BenchError
+from bench.cli.stored import choose_results, filter_options, grouped, stored_below, write_output
 
 
 @click.command("report")
@@ -45,14 +44,7 @@ def command(
     from bench.report.published import prflow_paper
 
     page = render(grouped(chosen), prflow_paper(), root, compare is not None, images)
-    content = page.encode(errors="replace")
     path = (output or results / "report") / "index.html"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        raise BenchError(
-            f"cannot write {error.filename} ({error.strerror}); choose another --output"
-        ) from error
-    click.echo(f"wrote {path} ({len(content) / 1e6:.1f} MB)")
+    write_output(path, page)
+    click.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0 if all(result.ok for result in chosen) else 1

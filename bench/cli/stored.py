@@ -28,6 +28,23 @@ def stored_below(root: Path) -> Path:
     return MEASURED
 
 
+def write_output(path: Path, text: str) -> None:
+    """Write what a command makes of stored results, in UTF-8.
+
+    Raises:
+        BenchError: it cannot be written.
+    """
+    # Encoded before the file is opened, which empties what was there.
+    content = text.encode(errors="replace")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise BenchError(
+            f"cannot write {error.filename} ({error.strerror}); choose another --output"
+        ) from error
+
+
 def comma_separated(text: str | None) -> list[str]:
     """The parts between commas, without the empty ones."""
     return [part.strip() for part in (text or "").split(",") if part.strip()]

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.options import results_option
-from bench.cli.stored import choose_results, comma_separated, filter_options, grouped, stored_below
+from bench.cli.stored import (
+    choose_results,
+    comma_separated,
+    filter_options,
+    grouped,
+    stored_below,
+    write_output,
+)
 from bench.errors import BenchError
 from bench.names import unknown
 
@@ -87,12 +94,6 @@ def _write(sets: list[TableSet], folder: Path, formats: list[str]) -> list[Path]
         texts[folder / "citations.bib"] = bibliography(result for one in sets for result in one.group.results)
     if "markdown" in formats:
         texts[folder / "tables.md"] = markdown_document(sets)
-    try:
-        for path, text in texts.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(text.encode(errors="replace"))
-    except OSError as error:
-        raise BenchError(
-            f"cannot write {error.filename} ({error.strerror}); choose another --output"
-        ) from error
+    for path, text in texts.items():
+        write_output(path, text)
     return list(texts)

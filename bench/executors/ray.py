@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 from typing import Any
 
 from bench.errors import BenchError
@@ -18,8 +17,7 @@ from bench.executors import Elsewhere, Executor
 from bench.hardware import cores
 from bench.jobs import Job, folder_of
 from bench.processes import Event
-from bench.store import Held
-from bench.worker import begun_anew, kept, lost
+from bench.worker import begun_anew, kept, lost, when_free
 
 WAIT_SECONDS = 0.5
 HELD_SECONDS = 5.0
@@ -144,17 +142,14 @@ def bring_home(job: Job, end: dict[str, Any]) -> dict[str, Any]:
     folder = folder_of(job)
     if "result" not in end or _when(folder.result()) == _when(end["result"]):
         return end
-    until = time.monotonic() + HELD_SECONDS
-    while True:
-        try:
-            with folder.claimed():
-                folder.take_in({name: files[name] for name in KEPT_FILES if name in files})
-            return end
-        except Held:
-            # Who only looks whether the cell is running holds it for a moment.
-            if time.monotonic() > until:
-                return {"end": "held"}
-            time.sleep(0.1)
+
+    def take_in() -> dict[str, Any]:
+        with folder.claimed():
+            folder.take_in({name: files[name] for name in KEPT_FILES if name in files})
+        return end
+
+    # Who only looks whether the cell is running holds it for a moment.
+    return when_free(take_in, HELD_SECONDS)
 
 
 def _when(result: dict[str, Any] | None) -> Any:
