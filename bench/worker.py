@@ -186,7 +186,7 @@ def _refuse_another(
             )
     pixels = stored.get("problem", {}).get("fingerprint")
     own = cell.problem.dataset != cell.dataset
-    if own and rerun is None and pixels not in (None, posed.facts["fingerprint"]):
+    if own and rerun not in ("all", "anew") and pixels not in (None, posed.facts["fingerprint"]):
         raise BenchError(
             f"{folder.path} holds a result of other images that are called {cell.dataset} too; "
             "replace it with --rerun, or choose another --results"

@@ -180,6 +180,7 @@ def test_other_images_of_one_name_do_not_take_a_number_away(bench: Bench, tmp_pa
         status, output = bench.run(*grid, "--dataset", f"{folder}/images.npz")
         first = first or bench.results()
     assert status == 2 and "other images that are called images too" in output
+    assert bench.run(*grid, "--dataset", "two/images.npz", "--rerun", "failed")[0] == 2
     assert bench.results() == first
     assert bench.run(*grid, "--dataset", "two/images.npz", "--rerun")[0] == 0
     assert bench.results() != first
