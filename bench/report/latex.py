@@ -144,7 +144,7 @@ def latex_document(sets: Iterable[TableSet]) -> str:
 def _characters(table: Table, shown: Sequence[int]) -> int:
     """About how wide a piece of the table is; each column has a gap of two characters."""
     rows = [row for block in table.blocks for row in block]
-    names = max(len(row.dataset) for row in rows) + max(len(row.method) for row in rows) + 4
+    names = max(len(row.dataset) for row in rows) + max(len(row.label) for row in rows) + 4
     columns = (
         max(len(table.columns[at].sub), *(len(row.entries[at].text) for row in rows)) + 2 for at in shown
     )
@@ -187,8 +187,9 @@ def _rows(block: Iterable[Row], continued: bool, table: Table, shown: Sequence[i
     for position, row in enumerate(block):
         first = position == 0 and not continued
         dataset = escape(row.dataset) + _superscript(table.marks(row.dataset_notes)) if first else ""
+        method = escape(row.label) + _superscript(table.marks(row.method_notes))
         entries = [_entry(row.entries[at], table) for at in shown]
-        lines.append(" & ".join([dataset, escape(row.method), *entries]) + " \\\\\n")
+        lines.append(" & ".join([dataset, method, *entries]) + " \\\\\n")
     return lines
 
 

@@ -11,6 +11,8 @@ from bench.report.published import Published
 from bench.results import Result
 
 DASH = "–"
+LONGEST_SETTINGS = 40
+"""Longer ones would take a table's or a figure's room, and are explained below it; in letters."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,28 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """One method on one data set; `dataset_notes` are the same in all rows of a data set."""
+    """One method on one data set, names spelled for a reader.
+
+    Attributes:
+        settings: those that differ from the preset's; "" where none does.
+        dataset_notes: the same in all rows of a data set.
+    """
 
     dataset: str
     method: str
+    settings: str
     entries: tuple[Entry, ...]
     dataset_notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The method as the table names it, with its settings unless they are a note."""
+        return _label(self.method, "" if self.method_notes else self.settings)
+
+    @property
+    def method_notes(self) -> tuple[str, ...]:
+        """Settings too long for the table."""
+        return (f"settings: {self.settings}",) if len(self.settings) > LONGEST_SETTINGS else ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +105,7 @@ class Table:
         met: dict[str, None] = {}
         for block in self.blocks:
             for row in block:
-                met.update(dict.fromkeys(row.dataset_notes))
+                met.update(dict.fromkeys([*row.dataset_notes, *row.method_notes]))
                 for entry in row.entries:
                     met.update(dict.fromkeys(entry.notes))
         return tuple(met)
@@ -115,15 +133,15 @@ class Line:
 
     def label(self, group: Group) -> str:
         """The method as a reader reads it, with the settings that differ from the preset's."""
-        method = spelled("method", self.method, group.results)
-        return f"{method} ({self.settings})" if self.settings else method
+        return _label(spelled("method", self.method, group.results), self.settings)
 
     def row(self, group: Group, entries: Iterable[Entry]) -> Row:
-        """The row of this line, its names spelled for a reader."""
+        """The row of this line."""
         results = group.of_dataset(self.dataset)
         return Row(
             spelled("dataset", self.dataset, results),
-            self.label(group),
+            spelled("method", self.method, group.results),
+            self.settings,
             tuple(entries),
             _unofficial(results),
         )
@@ -199,6 +217,10 @@ def about(group: Group, paper: Published) -> tuple[str, ...]:
         label = spelled("dataset", dataset, results)
         parts.append(f"{label}: {count(train)} training and {count(test)} test images")
     return (f"{group.title}.", "; ".join(parts) + ".", *group.remarks)
+
+
+def _label(method: str, settings: str) -> str:
+    return f"{method} ({settings})" if settings else method
 
 
 def _rank(name: str, order: Sequence[str]) -> tuple[int, str]:

@@ -38,9 +38,8 @@ def markdown_table(table: Table) -> str:
         for position, row in enumerate(block):
             first = position == 0 and not continued
             dataset = escape(row.dataset) + _superscript(table.marks(row.dataset_notes)) if first else ""
-            lines.append(
-                _line([dataset, escape(row.method), *(_entry(entry, table) for entry in row.entries)])
-            )
+            method = escape(row.label) + _superscript(table.marks(row.method_notes))
+            lines.append(_line([dataset, method, *(_entry(entry, table) for entry in row.entries)]))
     lines += ["", escape(" ".join(table.caption))]
     for mark, note in enumerate(table.notes, 1):
         lines += ["", f"{_superscript([mark])} {escape(note)}"]

@@ -19,13 +19,13 @@ PROBLEM = ("train", "test", "official", "fingerprint", "observed", "file")
 def wide_csv(table: Table) -> str:
     """One row a method, as in the table; twelve digits, with `sd` and `seeds` beside means over seeds."""
     rows = [row for block in table.blocks for row in block]
-    names = ["dataset", "method"]
+    names = ["dataset", "method", "settings"]
     for position, column in enumerate(table.columns):
         seeded = any(row.entries[position].seeds for row in rows)
         names += _fields(column, Entry(seeds=int(seeded)))
     lines = []
     for row in rows:
-        line: dict[str, Any] = {"dataset": row.dataset, "method": row.method}
+        line: dict[str, Any] = {"dataset": row.dataset, "method": row.method, "settings": row.settings}
         for column, entry in zip(table.columns, row.entries, strict=True):
             line |= _fields(column, entry)
         notes = [*row.dataset_notes, *(note for entry in row.entries for note in entry.notes)]

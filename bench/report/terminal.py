@@ -69,7 +69,12 @@ def _grid(table: Table, shown: Sequence[int], terminal: bool) -> RichTable:
             first = position == 0 and not continued
             dataset = row.dataset + _marks(table.marks(row.dataset_notes)) if first else ""
             entries = [_entry(row.entries[place], table, terminal) for place in shown]
-            grid.add_row(Text(dataset), Text(row.method), *entries, end_section=row is block[-1])
+            grid.add_row(
+                Text(dataset),
+                Text(row.label + _marks(table.marks(row.method_notes))),
+                *entries,
+                end_section=row is block[-1],
+            )
     return grid
 
 

@@ -16,15 +16,13 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from bench.report.groups import Group, spelled
-from bench.report.layout import Line, kinds_of
+from bench.report.layout import LONGEST_SETTINGS, Line, kinds_of
 from bench.report.published import Published
 
 TEXT_WIDTH = 7.0
 TEXT_HEIGHT = 9.2
 """Inches of a page that a figure may fill."""
 TYPE_SIZE = 7.0
-LONGEST_SETTINGS = 40
-"""Longer ones would take the figure's room; in letters."""
 
 # Okabe and Ito, 2008, without the yellow, which white paper swallows.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

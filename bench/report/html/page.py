@@ -146,7 +146,7 @@ def _winners(tables: Sequence[Table]) -> list[tuple[str, str, list[list[str]]]]:
         for row in (row for block in table.blocks for row in block):
             for column, entry in zip(table.columns, row.entries, strict=True):
                 found = best.setdefault((row.dataset, column.head), [[] for _ in tables])
-                found[at] += [f"{row.method} ({entry.text})"] * entry.best
+                found[at] += [f"{row.label} ({entry.text})"] * entry.best
     return [(dataset, rate, found) for (dataset, rate), found in best.items() if any(found)]
 
 

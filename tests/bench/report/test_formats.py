@@ -66,7 +66,7 @@ def test_nothing_is_ever_cut_off(tables: TableSet, terminal: bool, width: int) -
     assert "…" not in text
     for table in tables.tables:
         shown = [entry.text for block in table.blocks for row in block for entry in row.entries]
-        shown += [row.method for block in table.blocks for row in block] + [*table.notes, *table.caption]
+        shown += [row.label for block in table.blocks for row in block] + [*table.notes, *table.caption]
         assert all(one in text for one in shown)
 
 

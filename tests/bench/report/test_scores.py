@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,11 @@ import numpy as np
 import pytest
 
 from bench.report.groups import group_results
+from bench.report.latex import latex_table
 from bench.report.layout import DASH, Entry, Row, Table, number
+from bench.report.markdown import markdown_table
 from bench.report.published import prflow_paper
+from bench.report.spreadsheets import wide_csv
 from bench.report.tables import build_tables
 from bench.results import read_results
 from tests.bench.report.stored import failed, result, store
@@ -26,7 +31,7 @@ def tables_of(root: Path, *documents: dict[str, Any], compare: bool = False) -> 
 
 def row(table: Table, method: str, dataset: str = "MNIST") -> Row:
     (found,) = [
-        row for block in table.blocks for row in block if (row.dataset, row.method) == (dataset, method)
+        row for block in table.blocks for row in block if (row.dataset, row.label) == (dataset, method)
     ]
     return found
 
@@ -62,6 +67,20 @@ def test_other_settings_have_a_row_of_their_own(tmp_path: Path) -> None:
     table = tables_of(tmp_path, other, result("prflow"))["rmse"]
     assert texts(table, "PRFlow") == ["0.1600"]
     assert texts(table, "PRFlow (alpha=0.5)") == ["0.2000"]
+
+
+def test_settings_too_long_for_the_table_are_a_note_below_it(tmp_path: Path) -> None:
+    long = {"batch_size": 32, "epochs": 4, "imputer_learning_rate": 0.0006, "learning_rate": 0.0003}
+    documents = [result("misgan", cell=result("misgan")["cell"] | {"settings": long}), result("prflow")]
+    table = tables_of(tmp_path, *documents)["rmse"]
+    note = "settings: batch_size=32, epochs=4, imputer_learning_rate=0.0006, learning_rate=0.0003"
+    assert row(table, "MisGAN").method_notes == (note,)
+    assert note in table.notes
+    mark = table.notes.index(note) + 1
+    assert f"| MisGAN<sup>{mark}</sup> |" in markdown_table(table)
+    assert f" & MisGAN\\textsuperscript{{{mark}}} & " in latex_table(table, "rmse")
+    (line,) = (line for line in csv.DictReader(io.StringIO(wide_csv(table))) if line["method"] == "MisGAN")
+    assert line["settings"] == note.removeprefix("settings: ")
 
 
 def test_mean_and_deviation_over_seeds(tmp_path: Path) -> None:
