@@ -71,10 +71,10 @@ class Judge:
         """(N, dimensions): what the last layer sees of uint8 images (N, C, H, W)."""
         of: Any = self.model.features
         features = np.empty((len(images), self.dimensions))
-        for start, batch in zip(
-            range(0, len(images), batch_size), self._batches(images, batch_size), strict=True
-        ):
-            features[start : start + batch_size] = of(batch).double().cpu().numpy()
+        starts = range(0, len(images), batch_size)
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            for start, batch in zip(starts, self._batches(images, batch_size), strict=True):
+                features[start : start + batch_size] = of(batch).double().cpu().numpy()
         return features
 
     def predict(self, images: NDArray[np.uint8] | Tensor) -> NDArray[np.int64]:
@@ -99,9 +99,10 @@ class Judge:
     def features_of_complete(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """The features of images that many cells share, kept in the cache folder.
 
-        Kept under the hash of the pixels and of the weights, so that neither can be mistaken.
+        Kept under the hash of the pixels and of the weights, so that neither can be mistaken; by kind of
+        device, since the last digits differ, and a perfect imputation's FID is 0.
         """
-        identity = f"{images.shape} {self.metadata['weights']} {self.metadata['layer']}"
+        identity = f"{images.shape} {self.metadata['weights']} {self.metadata['layer']} {self.device.type}"
         digest = hashlib.sha256(identity.encode())
         for start in range(0, len(images), 4096):
             digest.update(np.ascontiguousarray(images[start : start + 4096]).data)

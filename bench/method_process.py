@@ -103,6 +103,9 @@ def fit_and_impute(job: dict[str, Any], parent: Parent, stop: StopRequest) -> di
     """Run the method; the imputation goes to `job["output"]`, what it cost is returned."""
     torch.set_num_threads(job["threads"])
     torch.manual_seed(job["seed"])
+    # cuDNN's own choice: float32 convolutions rounded to TF32, sums in an order that changes from run to run.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
     method: Imputer = load_method(job["reference"])(**job["settings"])
     checkpoints = DiskCheckpoints(Path(job["checkpoints"]))
     context = new_context(job, checkpoints, parent, stop)
@@ -170,8 +173,9 @@ def check_output(imputed: Any, images: MaskedImages) -> None:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """The most memory this process has held, in MB: on the GPU where it computes there."""
-    if device.type == "cuda":
+    """The most memory this process has held, in MB: on the GPU where it computed there."""
+    # A method that leaves a GPU alone has not initialised it.
+    if device.type == "cuda" and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return torch.cuda.max_memory_allocated(device) / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 

@@ -26,7 +26,7 @@ class NearestImages(Imputer):
 
     Settings:
         neighbours: how many images the mean is over.
-        subset: how many training images are searched, the first ones.
+        subset: how many training images are searched, evenly spaced: files often come class by class.
     """
 
     neighbours: int = 20
@@ -44,7 +44,8 @@ class NearestImages(Imputer):
     baseline: ClassVar[bool] = True
 
     def fit(self, train: MaskedImages, context: FitContext) -> None:
-        donors = train[: self.subset]
+        count = min(self.subset, len(train))
+        donors = train[torch.arange(count) * len(train) // count]
         self._mean = observed_mean(train).float()
         self._shown = donors.observed.any(0)
         self._imputer = KNNImputer(n_neighbors=self.neighbours, keep_empty_features=True)

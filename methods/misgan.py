@@ -21,7 +21,7 @@ from torch.nn import functional
 from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
 from methods.nn import convolutional
-from methods.nn.wgan import descend, raise_distance
+from methods.nn.wgan import descend, fixed, raise_distance
 from methods.noise import noise_for
 from methods.training import adam, impute_in_batches, products_in, seeded, train
 
@@ -188,7 +188,8 @@ class MisGAN(Imputer):
         with products_in(self._context.precision, self._context.device):
             distances = self._update_critics(batch)
             if (number + 1) % self.critic_steps == 0:
-                self._update_generators(batch)
+                with fixed(*(self._networks[f"{name}_critic"] for name in distances)):
+                    self._update_generators(batch)
         return distances
 
     def _update_critics(self, batch: MaskedImages) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
 from methods.nn import convolutional
 from methods.nn.made import InverseAutoregressiveFlow
-from methods.nn.wgan import Inputs, descend, distance, raise_distance
+from methods.nn.wgan import Inputs, descend, distance, fixed, raise_distance
 from methods.noise import normal_noise_for
 from methods.training import adam, impute_in_batches, products_in, seeded, train
 
@@ -219,10 +219,11 @@ class PBiGAN(Imputer):
         for group in self._coders_adam.param_groups:
             group["lr"] = self.learning_rate_in(epoch)
         real, fake, code = self._pairs(batch)
-        apart = distance(self._critic, real, fake)
-        decoded = self._decoder(code).float()
-        error = self.reconstruction_loss(decoded, batch.values, batch.observed)
-        descend(self._coders_adam, apart + self.weight_in(epoch) * error)
+        with fixed(self._critic):
+            apart = distance(self._critic, real, fake)
+            decoded = self._decoder(code).float()
+            error = self.reconstruction_loss(decoded, batch.values, batch.observed)
+            descend(self._coders_adam, apart + self.weight_in(epoch) * error)
         return apart.detach()
 
 

@@ -102,11 +102,14 @@ class _Run:
     ) -> bool:
         """Do the rest of an epoch; False where the deadline ended it early."""
         position, context = self.position, self.context
-        self.sums = {name: torch.tensor(value, device=order.device) for name, value in position.sums.items()}
+        self.sums = {
+            name: torch.tensor(value, dtype=torch.float64, device=order.device)
+            for name, value in position.sums.items()
+        }
         while position.batch < self.batches:
             losses = step(order[position.batch * batch_size :][:batch_size], position.step)
             for name, loss in losses.items():
-                self.sums[name] = self.sums[name] + loss if name in self.sums else loss.clone()
+                self.sums[name] = self.sums.get(name, 0) + loss.double()
             position.batch += 1
             position.step += 1
             if time.monotonic() - self.reported > REPORT_SECONDS:
@@ -225,7 +228,10 @@ def impute_in_batches(
 
 def products_in(precision: str, device: torch.device) -> AbstractContextManager[None]:
     """Run matrix products and convolutions in "float32" or "bfloat16"; everything kept stays float32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+    # A weight that autocast keeps in bfloat16 stays as it was when its optimiser moves it within the block.
+    return torch.autocast(
+        device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False
+    )
 
 
 @contextmanager

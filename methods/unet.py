@@ -8,7 +8,7 @@ on the others. A missing pixel's truth is never needed: a hidden pixel stands in
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -112,7 +112,7 @@ class UNetImputer(Imputer):
             network = UNet(channels + 1, channels, widths)
         # Convolutions are a few times faster on this layout.
         self.network = network.to(self._context.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._average = AveragedModel(self.network, avg_fn=average)
+        self._average = AveragedModel(self.network, multi_avg_fn=average)
         # Not the fused kernel: it takes for granted that weights and its state lie alike in memory, and
         # after a checkpoint they do not.
         self._adam = torch.optim.AdamW(
@@ -196,7 +196,12 @@ class Schedule:
         self.level_epochs = state["level_epochs"]
 
 
-def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-    """Exponential moving average whose memory grows with the number of steps, up to 1000 of them."""
-    decay = min((1 + count) / (10 + count), AVERAGING)
-    return averaged + (current - averaged) * (1 - decay)
+def average(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+    """Exponential moving averages, in place, whose memory grows with the number of steps, up to 1000 of them.
+
+    Args:
+        count: how many steps were averaged before; a tensor on the same device saves waiting for it.
+    """
+    share = torch.as_tensor(9 / (10 + count)).clamp(min=1 - AVERAGING)
+    for kept, new in zip(averaged, current, strict=True):
+        kept.lerp_(new, share)

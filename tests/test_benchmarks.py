@@ -14,6 +14,7 @@ from benchmarks import floor, scale, schedules
 
 def test_ratios(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(ratios, "EPOCHS", 1)
     output = tmp_path / "ratios.json"
     smallest = ["--steps", "1", "--images", "20", "--fit-images", "320", "--rounds", "1", "--threads", "1"]
     smallest += ["--only", "prflow,misgan,pbigan"]

@@ -8,10 +8,11 @@ a tuple of tensors that share their first axis: (image,), or (image, code) for a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from methods.nn.convolution import inputs_only
 
@@ -58,11 +59,20 @@ def gradient_penalty(critic: Critic, real: Inputs, fake: Inputs, generator: torc
     return (lengths - 1).square().mean()
 
 
-def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step of the optimiser's own parameters down the loss.
+@contextmanager
+def fixed(*networks: nn.Module) -> Iterator[None]:
+    """Inside, losses pass through the networks, and no gradient of their weights is computed."""
+    for network in networks:
+        network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for network in networks:
+            network.requires_grad_(True)
 
-    Gradients of other networks' weights that the loss passes through are not computed.
-    """
+
+def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step of the optimiser's own parameters down the loss; no other weight's `grad` is touched."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
         parameter.grad = gradient

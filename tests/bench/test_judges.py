@@ -70,6 +70,20 @@ def test_features_are_what_the_last_layer_sees() -> None:
         judge.features(images.float())
 
 
+def test_features_are_taken_in_full_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU, cuDNN would round the factors of a float32 convolution to 10 bits."""
+    judge = judges.judge_for("mnist")
+    seen = []
+
+    def features(images: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return images.flatten(1)[:, :84]
+
+    monkeypatch.setattr(judge.model, "features", features)
+    judge.features(np.zeros((3, 1, 28, 28), np.uint8))
+    assert seen == [False]
+
+
 def test_features_of_complete_images_are_kept_by_content(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,17 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from bench.method_process import peak_memory_mb
 from tests.bench.command import Bench, wait_for
 from tests.real import mnist_pixels
 
 
 def test_a_plugin_gets_its_row(bench: Bench) -> None:
-    bench.plugin()
+    bench.plugin(fit="context.facts['tf32'] = torch.backends.cudnn.allow_tf32")
     status, output = bench.run()
     assert status == 0, output
     (result,) = bench.results()
     assert result["status"] == "ok" and result["cost"]["steps"] == 7
+    assert result["fit"]["tf32"] is False
     assert result["display"]["dataset"] == "MNIST"
     assert result["display"]["dataset_citation"].startswith("@article{lecun1998gradient")
     assert result["problem"]["train"] == 150 and result["problem"]["test"] == 120
@@ -29,6 +32,12 @@ def test_a_plugin_gets_its_row(bench: Bench) -> None:
     assert np.array_equal(samples["complete"], truth[chosen])
     pasted = np.where(samples["observed"], truth[chosen], round(0.25 * 255))
     assert np.array_equal(samples["imputed"], pasted)
+
+
+def test_a_method_that_leaves_the_gpu_alone_is_measured_in_main_memory() -> None:
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        pytest.skip("this process has used the GPU")
+    assert peak_memory_mb(torch.device("cuda")) > 10
 
 
 def test_rmse_of_a_constant_by_hand(bench: Bench) -> None:

@@ -57,5 +57,14 @@ def half_blind(images: MaskedImages) -> MaskedImages:
     return MaskedImages(images.pixels * observed, observed)
 
 
+def test_neighbours_are_looked_for_in_all_classes_of_sorted_files() -> None:
+    pixels = torch.cat([torch.zeros(10, 1, 2, 2), torch.full((10, 1, 2, 2), 255.0)]).to(torch.uint8)
+    method = NearestImages(neighbours=1, subset=4)
+    method.fit(MaskedImages(pixels, torch.ones(20, 1, 2, 2, dtype=torch.bool)), FitContext())
+    observed = torch.ones(1, 1, 2, 2, dtype=torch.bool)
+    observed[0, 0, 0, 0] = False
+    assert method.impute(MaskedImages(pixels[-1:] * observed, observed)).flatten().tolist() == [1, 1, 1, 1]
+
+
 def test_all_say_that_they_are_baselines() -> None:
     assert all(method.baseline and method.display_name for method in METHODS)

@@ -147,6 +147,15 @@ def test_what_each_critic_compares(shape: tuple[int, int, int], monkeypatch: pyt
     assert torch.allclose(fake, mask * generated + (1 - mask) * 0.5, atol=1e-6)
 
 
+def test_the_generators_ask_no_gradient_of_the_critics_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = prepared((1, 28, 28), critic_steps=1)
+    monkeypatch.setattr("methods.misgan.raise_distance", lambda *_, **__: torch.tensor(0.0))
+    monkeypatch.setattr("methods.nn.convolution.conv2d_weight", None)
+    before = weights_of(method._networks)
+    method._step(torch.arange(8), 0)
+    assert changed(before, method._networks) == {"data_generator", "missingness_generator", "imputer"}
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_fit_and_impute(shape: tuple[int, int, int], precision: str) -> None:

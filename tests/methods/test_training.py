@@ -16,7 +16,7 @@ from bench.imputer import FitContext, Interrupted, Progress
 from methods import training
 from methods.mcflow import MCFlow
 from methods.prflow import PRFlow
-from methods.training import adam, seeded, train
+from methods.training import adam, products_in, seeded, train
 from tests.methods.test_mcflow import made_images
 
 
@@ -39,7 +39,7 @@ class Regression:
         self.adam.zero_grad()
         loss.backward()
         self.adam.step()
-        return {"loss": loss.detach()}
+        return {"loss": loss.detach(), "exact loss": loss.detach().double() / 3}
 
     def run(self, epochs: int = 4) -> None:
         parts: dict[str, Any] = {"model": self.model, "adam": self.adam, "noise": self.noise}
@@ -137,3 +137,12 @@ def test_a_loss_that_is_no_number_is_an_error() -> None:
             batch_size=2,
             epochs=1,
         )
+
+
+def test_a_weight_that_moves_within_a_step_is_the_moved_one_to_what_follows() -> None:
+    layer, x = nn.Linear(2, 1, bias=False), torch.ones(1, 2)
+    with products_in("bfloat16", torch.device("cpu")):
+        for value in (1.0, 3.0):
+            with torch.no_grad():
+                layer.weight.fill_(value)
+            assert layer(x).item() == 2 * value

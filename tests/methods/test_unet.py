@@ -129,8 +129,13 @@ def test_an_error_that_goes_on_falling_meets_the_bound() -> None:
 
 def test_average_by_hand() -> None:
     # After 8 steps: decay 9 / 18.
-    assert float(average(torch.tensor(2.0), torch.tensor(4.0), 8)) == pytest.approx(3)
-    assert float(average(torch.tensor(0.0), torch.tensor(1.0), 10**6)) == pytest.approx(0.001, rel=1e-3)
+    kept = [torch.tensor(2.0), torch.tensor([0.0, 4.0])]
+    average(kept, [torch.tensor(4.0), torch.tensor([2.0, 0.0])], torch.tensor(8))
+    assert kept[0].item() == pytest.approx(3)
+    assert kept[1].tolist() == pytest.approx([1, 2])
+    (late,) = lately = [torch.tensor(0.0)]
+    average(lately, [torch.tensor(1.0)], torch.tensor(10**6))
+    assert late.item() == pytest.approx(0.001, rel=1e-3)
 
 
 def test_a_stopped_fit_goes_on_to_the_same_network(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from methods.nn.wgan import descend, distance, gradient_penalty, raise_distance
+from methods.nn.convolution import Conv2d
+from methods.nn.wgan import descend, distance, fixed, gradient_penalty, raise_distance
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -142,3 +143,20 @@ def test_a_critic_update_is_the_textbook_s() -> None:
     for ours, theirs in zip(critic.parameters(), textbook.parameters(), strict=True):
         assert theirs.grad is not None
         assert torch.allclose(ours, theirs - 0.01 * theirs.grad, atol=1e-6)
+
+
+def test_a_fixed_critic_costs_no_gradient_of_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    critic = nn.Sequential(Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 1))
+    maker = nn.Linear(3, 16)
+
+    def loss() -> Tensor:
+        scores: Tensor = critic(maker(drawn(5, 3)).view(5, 1, 4, 4)).mean()
+        return scores
+
+    (expected,) = torch.autograd.grad(loss(), [maker.weight])
+    before = maker.weight.detach().clone()
+    monkeypatch.setattr("methods.nn.convolution.conv2d_weight", None)
+    with fixed(critic):
+        descend(torch.optim.SGD(maker.parameters(), lr=1.0), loss())
+    assert torch.allclose(maker.weight, before - expected, atol=1e-6)
+    assert all(weight.requires_grad for weight in critic.parameters())
