@@ -28,7 +28,7 @@ class CannotWrite(BenchError):
 def cannot_write(path: Path | str, error: OSError) -> CannotWrite:
     """The error as a user reads it."""
     cached = cache_dir() in Path(path).parents
-    elsewhere = "set BENCH_CACHE to another folder" if cached else "choose another --results"
+    elsewhere = "set BENCH_CACHE to another folder" if cached else "choose another folder"
     # numpy counts the bytes that it could not write, and gives no reason.
     reason = error.strerror or f"the disk may be full ({error})"
     room = "make room there, or " if error.errno in _FULL or not error.strerror else ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.datasets import check_name
 from bench.errors import BenchError
 from bench.names import unknown
 from bench.plan import Cell, sizes_of
@@ -92,12 +93,17 @@ class Grid:
         return cells
 
     def _problems(self) -> list[Problem]:
-        for what, given in (("methods", self.methods), ("dataset", self.datasets)):
+        for what, option, given in (
+            ("methods", "--methods", self.methods),
+            ("data set", "--dataset", self.datasets),
+        ):
             if not given:
-                raise BenchError(f"no {what} given; name them with --{what}, or in a suite")
+                raise BenchError(f"no {what} given; name them with {option}, or in a suite")
         for what, numbers in (("rates", self.rates), ("seeds", self.seeds)):
             if not numbers:
                 raise BenchError(f"no {what} given; give --{what} numbers with commas between")
+        for name in self.datasets:
+            check_name(name)
         train, test = sizes_of(self.preset)
         by_hand = tuple(
             split for split, size in (("train", self.train), ("test", self.test)) if size is not None

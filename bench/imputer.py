@@ -139,5 +139,8 @@ class FitContext:
 
     @property
     def out_of_time(self) -> bool:
-        """Whether the deadline has passed."""
-        return self.deadline is not None and time.monotonic() >= self.deadline
+        """Whether the deadline has passed. A fit that was told so counts as one that ended early."""
+        late = self.deadline is not None and time.monotonic() >= self.deadline
+        if late:
+            self.facts.setdefault("stopped", "deadline reached")
+        return late

@@ -123,7 +123,10 @@ def choose(problem: Problem, data_dir: Path | None) -> tuple[datasets.Dataset, d
     ):
         if size is not None and size > len(images):
             if split in problem.strict:
-                raise BenchError(f"{dataset.name} has {len(images)} {split} images; {size} were asked for")
+                raise BenchError(
+                    f"{dataset.name} has {len(images)} {split} images; {size} were asked for: "
+                    f"give a smaller --{split}"
+                )
             size = None
         chosen[split] = datasets.subset(len(images), size)
     return dataset, chosen

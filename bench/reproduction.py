@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.datasets import BUILT_IN, registered
 from bench.errors import BenchError
 from bench.executors.local import Local
 from bench.hardware import machine_for
@@ -89,6 +90,10 @@ def prepare(
     cell = rebuild(stored, known, describe_all(named))
     if isinstance(cell, str):
         raise BenchError(f"this cell cannot be run again: {cell}")
+    if dataset is None and cell.dataset not in (*BUILT_IN, *registered()):
+        raise BenchError(
+            f"the record names the data set {cell.dataset!r} alone; give its path with --dataset"
+        )
     if dataset is not None:
         cell = replace(cell, problem=replace(cell.problem, dataset=dataset))
     if cell.dataset != stored.cell.dataset:

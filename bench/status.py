@@ -119,7 +119,7 @@ def _standing(title: str, cell: Cell | str, folder: CellFolder, data_dir: Path |
         if fault:
             return Standing(title, "missing", (fault,))
         begun = any(folder.path.glob("checkpoints/*/*.json"))
-        reason = "stopped before its end; the same call goes on from its checkpoint"
+        reason = "stopped before its end; the same command goes on from its checkpoint"
         return Standing(title, "missing", (reason,) * begun)
     if isinstance(cell, str):
         state = "done" if result.ok else "failed"

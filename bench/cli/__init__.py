@@ -78,6 +78,9 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _say(str(error))
         sys.exit(2)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(2)
     except click.ClickException as error:
         _say(error.format_message())
         sys.exit(2)

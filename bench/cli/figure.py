@@ -70,8 +70,8 @@ def command(
             raise BenchError(unknown("format", name, FORMATS))
     positions = _whole_numbers(images)
     root = stored_below(results)
-    chosen = choose_results(root, preset, datasets, methods)
-    chosen = _at_rates(chosen, rates)
+    chosen = _at_rates(choose_results(root, preset, datasets, methods), rates)
+    _check_seed(chosen, seed)
     from bench.report.figures.style import save, styled
     from bench.report.groups import folder_names
     from bench.report.published import prflow_paper
@@ -157,6 +157,12 @@ def _whole_numbers(text: str | None) -> list[int]:
         return [int(part) for part in comma_separated(text)]
     except ValueError:
         raise BenchError(f"--images {text!r} are not whole numbers with commas between") from None
+
+
+def _check_seed(results: Sequence[Result], seed: int | None) -> None:
+    known = sorted({result.cell.seed for result in results})
+    if seed is not None and seed not in known:
+        raise BenchError(f"no result with seed {seed}; there is: {', '.join(map(str, known))}")
 
 
 def _at_rates(results: Sequence[Result], rates: str | None) -> list[Result]:

@@ -65,7 +65,8 @@ class CommaSeparated(click.ParamType[Any]):
         try:
             return self.kind(part)
         except ValueError:
-            raise BenchError(f"{self.what} {part!r} is not a number; give them with commas between") from None
+            kind = "whole number" if self.kind is int else "number"
+            raise BenchError(f"{self.what} {part!r} is not a {kind}; give them with commas between") from None
 
 
 def _take_suite(context: click.Context, parameter: click.Parameter, given: str | None) -> Suite | None:

@@ -26,7 +26,8 @@ def command(grid: Grid, data_dir: Path | None, results: Path) -> int:
     """
     from bench.status import STATES, of_plan, of_store
 
-    if grid.methods or grid.datasets:
+    # Half a grid is a mistake, which `cells` tells; nothing at all means whatever is stored.
+    if grid.overrides or {*grid.asked["from"].values()} - {"default"}:
         standings = of_plan(grid.cells(), results, data_dir)
     else:
         standings = of_store(stored_below(results), grid.plugins, data_dir)

@@ -67,14 +67,21 @@ def choose_results(root: Path, preset: str | None, datasets: str | None, methods
     Raises:
         BenchError: there are none, or none of a name.
     """
+    from bench.datasets import called
+    from bench.plugins import BASELINES
     from bench.results import read_results
 
     found, warnings = read_results(root)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     chosen: Sequence[Result] = found
-    for kind, wanted in (("preset", preset), ("dataset", datasets), ("method", methods)):
-        chosen = _choose(chosen, kind, comma_separated(wanted), root)
+    chosen = _choose(chosen, "preset", comma_separated(preset), root)
+    chosen = _choose(chosen, "dataset", [called(name) for name in comma_separated(datasets)], root)
+    baselines = {result.cell.method for result in chosen if result.display.baseline}
+    named = comma_separated(methods)
+    if BASELINES in named and baselines:
+        named = [*(name for name in named if name != BASELINES), *baselines]
+    chosen = _choose(chosen, "method", named, root)
     if not chosen:
         raise BenchError(
             f"no results below {root}; make some with: bench run --methods prflow --dataset mnist"
@@ -87,7 +94,8 @@ def _choose(results: Sequence[Result], kind: str, wanted: list[str], root: Path)
     known = sorted({getattr(result.cell, kind) for result in results})
     for name in wanted:
         if results and name not in known:
-            raise BenchError(f"no result of {kind} {name!r} below {root}; there is: {', '.join(known)}")
+            spelled = kind.replace("dataset", "data set")
+            raise BenchError(f"no result of {spelled} {name!r} below {root}; there is: {', '.join(known)}")
     return [result for result in results if not wanted or getattr(result.cell, kind) in wanted]
 
 

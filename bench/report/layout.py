@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from bench.datasets import BUILT_IN
 from bench.report.groups import Group, count, short, spelled
 from bench.report.published import Published
 from bench.results import Result
@@ -233,7 +234,8 @@ def _line(dataset: str, method: str, settings: str, results: Sequence[Result]) -
 
 
 def _unofficial(results: Sequence[Result]) -> tuple[str, ...]:
-    if all(result.problem.official is not False for result in results):
+    # A user's own images have no published pixels that they could differ from.
+    if results[0].cell.dataset not in BUILT_IN or all(one.problem.official is not False for one in results):
         return ()
     found = next((result.problem.fingerprint for result in results if result.problem.fingerprint), None)
     return (f"not the published data set's own pixels (fingerprint {short(found) or 'not recorded'})",)

@@ -53,7 +53,7 @@ class SampleSet:
     Attributes:
         truth: any one of the methods' samples, for what they share.
         by_line: each method's samples, in the tables' order.
-        without: why a method of the same problem is not there, by its label.
+        without: why a method of the same problem is not there.
     """
 
     dataset: str
@@ -61,7 +61,7 @@ class SampleSet:
     seed: int
     truth: Samples
     by_line: dict[Line, Samples]
-    without: dict[str, str]
+    without: dict[Line, str]
 
 
 def read_samples(result: Result) -> Samples:
@@ -117,25 +117,25 @@ def _at_rate(
         seed = seeds[0]
     truth: Samples | None = None
     by_line: dict[Line, Samples] = {}
-    without: dict[str, str] = {}
+    without: dict[Line, str] = {}
     for line in lines:
         results = [result for result in line.at(rate) if result.cell.seed == seed]
         if not results:
+            without[line] = "not run"
             continue
-        label = line.label(group)
         if not results[0].ok:
-            without[label] = results[0].metric("rmse").reason
+            without[line] = results[0].metric("rmse").reason
             continue
         try:
             samples = read_samples(results[0])
         except ValueError as error:
-            without[label] = clean(str(error))
+            without[line] = clean(str(error))
             continue
         truth = truth or samples
         if samples.shares_problem_with(truth):
             by_line[line] = samples
         else:
-            without[label] = "its stored images are not those of the others"
+            without[line] = "its stored images are not those of the others"
     return None if truth is None else SampleSet(dataset, rate, seed, truth, by_line, without)
 
 

@@ -54,6 +54,14 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_a_call_without_a_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([])
+    told = capsys.readouterr().err
+    assert left.value.code == 2 and not told.startswith("error")
+    assert "\n  run " in told and "\n  table " in told
+
+
 def test_there_are_at_least_forty_kinds() -> None:
     assert len(REFUSED) + len(CONTRADICTIONS) + len(ROWS) >= 40
 

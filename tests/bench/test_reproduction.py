@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from bench.cli import main
-from bench.reproduction import compare
+from bench.errors import BenchError
+from bench.reproduction import compare, prepare
 from bench.results import Result, read_result
-from tests.bench.report.stored import failed, result
+from tests.bench.report.stored import failed, result, store
 
 # Its numbers depend on the seed, a setting and the number of threads, which all must come from the record.
 PLUGIN = """
@@ -129,3 +130,9 @@ def test_a_failure_is_reproduced_by_the_same_failure(tmp_path: Path) -> None:
     assert [one.verdict for one in compare(late, late)] == ["exact"]
     assert [one.verdict for one in compare(late, lost)] == ["off"]
     assert [one.verdict for one in compare(late, stored(tmp_path, result("prflow")))] == ["off"]
+
+
+def test_a_data_set_known_by_its_path_asks_for_the_path(tmp_path: Path) -> None:
+    stored = read_result(next(store(tmp_path, result("mean", "faces")).rglob("result.json")))
+    with pytest.raises(BenchError, match="'faces' alone; give its path with --dataset"):
+        prepare(stored)

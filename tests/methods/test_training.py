@@ -126,6 +126,13 @@ def test_the_deadline_ends_a_fit_early_and_says_so() -> None:
     assert context.facts["stopped"] == "deadline reached in epoch 1 of 4"
 
 
+def test_a_fit_that_was_told_of_its_deadline_counts_as_ended_early() -> None:
+    """A method with a loop of its own asks, and need not say so."""
+    late, early = FitContext(deadline=time.monotonic() - 1), FitContext(deadline=time.monotonic() + 60)
+    assert late.out_of_time and late.facts == {"stopped": "deadline reached"}
+    assert not early.out_of_time and early.facts == {}
+
+
 def test_a_loss_that_is_no_number_is_an_error() -> None:
     context = FitContext()
     with pytest.raises(FloatingPointError, match="loss is not finite in epoch 1"):

@@ -11,6 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from bench.errors import BenchError
 from bench.report.figures.style import (
     TEXT_HEIGHT,
     TEXT_WIDTH,
@@ -28,7 +29,7 @@ from bench.report.samples import RULE, Samples, SampleSet
 MARGIN = 0.04
 GAP = 0.03
 GROUP_GAP = 0.14
-LARGEST_CELL = 0.85
+SMALLEST_CELL, LARGEST_CELL = 0.1, 0.85
 LINE_HEIGHT = 1.25 * TYPE_SIZE / 72
 ERROR_COLOURS = "inferno"
 GREY = 128
@@ -52,7 +53,11 @@ class Sheet:
     groups: list[tuple[str, list[list[Picture]]]] = field(default_factory=list)
 
     def draw(self, brightest: float | None) -> Figure:
-        """The figure; with a colour bar up to `brightest`, where that is given."""
+        """The figure; with a colour bar up to `brightest`, where that is given.
+
+        Raises:
+            BenchError: a page has no room for so many pictures.
+        """
         left = MARGIN + (1.5 * LINE_HEIGHT if any(label for label, _ in self.groups) else 0.0)
         gaps = GROUP_GAP * (len(self.groups) - 1)
         below = 5 * LINE_HEIGHT if brightest is not None else 0.0
@@ -62,6 +67,11 @@ class Sheet:
             (TEXT_WIDTH - left - MARGIN) / columns - GAP,
             (TEXT_HEIGHT - 0.6 - below - gaps) / rows - GAP,
         )
+        if cell < SMALLEST_CELL:
+            raise BenchError(
+                f"a page has no room for {rows} rows of {columns} pictures; "
+                "give a smaller --count, or fewer --methods or --rates"
+            )
         titles, turned = _fitted(self.titles, cell)
         _, right = _room(titles, turned, cell)
         # A slanted title at the right edge takes its room from the pictures.
@@ -188,7 +198,7 @@ def with_errors(group: Group, sets: Sequence[SampleSet], images: Sequence[int], 
         f"{_subject(group, sets)} In each group at the left the observed image, its missing pixels grey, "
         f"over the complete one; then a column a method: the imputed image over its squared errors, the mean "
         f"over channels, all on one scale, above whose end are {1 - BRIGHTEST:.1%} of the errors shown. "
-        f"{_choice(sets, images, rule)}{_absent(sets)}{_gaps(sets, lines)}{long_settings(group)}"
+        f"{_choice(sets, images, rule)}{_absent(group, sets)}{long_settings(group, lines)}"
     )
     return Drawn(f"errors-{sets[0].dataset}-{rates}", sheet.draw(brightest), caption)
 
@@ -204,8 +214,8 @@ def side_by_side(group: Group, one: SampleSet, images: Sequence[int], rule: bool
     sheet.groups.append(("", rows))
     caption = (
         f"{_subject(group, [one])} From left to right: the complete image, the observed one, its missing "
-        f"pixels grey, and what each method made of it. {_choice([one], images, rule)}{_absent([one])}"
-        f"{long_settings(group)}"
+        f"pixels grey, and what each method made of it. {_choice([one], images, rule)}{_absent(group, [one])}"
+        f"{long_settings(group, lines)}"
     )
     return Drawn(f"images-{one.dataset}-{one.rate:g}", sheet.draw(None), caption)
 
@@ -249,13 +259,10 @@ def _choice(sets: Sequence[SampleSet], images: Sequence[int], rule: bool) -> str
     return f"Test images {numbers}, {how}."
 
 
-def _gaps(sets: Sequence[SampleSet], lines: Sequence[Line]) -> str:
-    complete = all(line in one.by_line for one in sets for line in lines)
-    return "" if complete else " Where a place is empty, no image of that method is stored at that rate."
-
-
-def _absent(sets: Sequence[SampleSet]) -> str:
-    found = dict.fromkeys(
-        f"{label} at {one.rate:.0%}: {reason}" for one in sets for label, reason in one.without.items()
-    )
+def _absent(group: Group, sets: Sequence[SampleSet]) -> str:
+    places: dict[str, list[str]] = {}
+    for one in sets:
+        for line, reason in one.without.items():
+            places.setdefault(reason, []).append(f"{short_label(line, group)} at {one.rate:.0%}")
+    found = [f"{', '.join(where)} ({reason})" for reason, where in places.items()]
     return f" Without an image: {'; '.join(found)}." if found else ""

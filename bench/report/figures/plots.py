@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -72,7 +73,7 @@ def against_rate(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
     legend(figure, (axes for row in grid for axes in row))
     told = " Hollow marks are the paper's numbers; an FID's scale is its judge's, so it has none."
     caption = f"{group.title}. {INTERVALS} Marks are moved apart sideways.{told if published else ''}"
-    caption += long_settings(group)
+    caption += long_settings(group, _lines(group, paper))
     return Drawn("rates", figure, caption)
 
 
@@ -168,7 +169,7 @@ def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
     caption = (
         f"{group.title}, {rate:.0%} missing. Means over seeds. No method beats one on the grey line at its "
         "cost. Fits on different machines are not told apart here; the table of costs does."
-        f"{long_settings(group)}"
+        f"{long_settings(group, _lines(group, paper))}"
     )
     return Drawn("cost", figure, caption)
 
@@ -220,17 +221,21 @@ def training(group: Group, paper: Published, dataset: str) -> Drawn | None:
     figure, grid = panels(rows, columns, TEXT_WIDTH, 0.6 + (1.5 + 0.13 * tallest) * rows)
     places = [axes for row in grid for axes in row]
     rates = sorted({rate for histories in found.values() for rate, _ in histories})
+    look_of: dict[float, dict[str, Any]] = {
+        rate: {
+            "color": COLOURS_BY_RATE[position % len(COLOURS_BY_RATE)],
+            "linestyle": ("-", "--", ":", "-.")[position % 4],
+            "label": f"{rate:.0%} missing",
+        }
+        for position, rate in enumerate(rates)
+    }
+    # A legend has its entries in the order in which they were drawn.
+    for look in look_of.values():
+        places[0].plot([], [], **look)
     for axes, title, histories in zip(places, titles, found.values(), strict=False):
         for rate, values in histories:
-            position = rates.index(rate)
-            axes.plot(
-                range(1, len(values) + 1),
-                values,
-                color=COLOURS_BY_RATE[position % len(COLOURS_BY_RATE)],
-                linestyle=("-", "--", ":", "-.")[position % 4],
-                marker="." if len(values) == 1 else "",
-                label=f"{rate:.0%} missing",
-            )
+            marker = "." if len(values) == 1 else ""
+            axes.plot(range(1, len(values) + 1), values, marker=marker, **look_of[rate])
         axes.set_title(title)
         axes.set_xlim(0.5, max(len(values) for _, values in histories) + 0.5)
         axes.set_xlabel("epoch")
@@ -240,7 +245,7 @@ def training(group: Group, paper: Published, dataset: str) -> Drawn | None:
     legend(figure, places)
     label = spelled("dataset", dataset, group.results)
     caption = f"Training on {label} ({group.title}): the mean of each loss over an epoch, a line a seed."
-    caption += long_settings(group)
+    caption += long_settings(group, (line for line, _ in found))
     return Drawn(f"training-{dataset}", figure, caption)
 
 

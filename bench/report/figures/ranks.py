@@ -36,12 +36,13 @@ def critical_differences(group: Group, paper: Published, score: Score) -> Drawn 
     everyone = dict.fromkeys(method for found in scores.values() for method in found)
     without = [method for method in everyone if method not in methods]
     absent = f" Left out, without a number on one of them: {', '.join(without)}." if without else ""
+    lines = (line for block in lines_of(group, paper) for line in block)
     caption = (
         f"{group.title}. Mean ranks by {score.short} over {len(problems)} problems (data sets and rates; "
         f"means over seeds), 1 the best. For the tests {'a data set counts' if count > 1 else 'these count'} "
         f"once, whatever its rates: {count} data set{'s' * (count > 1)}. Friedman's test: "
         f"p = {ranking.p_value:.2g}. A bar joins methods whose mean ranks differ by less than Nemenyi's "
-        f"critical difference at 5 %, {ranking.critical_difference:.2f}.{absent}{long_settings(group)}"
+        f"critical difference at 5 %, {ranking.critical_difference:.2f}.{absent}{long_settings(group, lines)}"
     )
     return Drawn(f"ranks-{score.file_name}", _draw(methods, ranking), caption)
 

@@ -79,9 +79,11 @@ def short_label(line: Line, group: Group) -> str:
     )
 
 
-def long_settings(group: Group) -> str:
-    """Sentences for a caption that tell the settings which are a number in the figure; "" without any."""
-    return "".join(f" [{number}]: {settings}." for settings, number in _numbers(group).items())
+def long_settings(group: Group, lines: Iterable[Line]) -> str:
+    """Sentences for a caption that tell which settings of the lines drawn are a number; "" without any."""
+    drawn = {line.settings for line in lines}
+    numbers = _numbers(group).items()
+    return "".join(f" [{number}]: {settings}." for settings, number in numbers if settings in drawn)
 
 
 def _numbers(group: Group) -> dict[str, int]:

@@ -67,7 +67,8 @@ def test_draws_what_is_asked_for(root: Path, tmp_path: Path, capsys: pytest.Capt
         (["errors", "--images", "three"], "--images 'three' are not whole numbers"),
         (["--rates", "0.7"], "no result at rate 0.7; there is: 0.6, 0.9"),
         (["--methods", "nobody"], "no result of method 'nobody'"),
-        (["errors", "--seed", "5"], "hold nothing to draw"),
+        (["errors", "--seed", "5"], "no result with seed 5; there is: "),
+        (["errors", "--count", "12"], "no room for 48 rows of 4 pictures; give a smaller --count"),
     ],
 )
 def test_wrong_calls_are_refused_in_one_line(

@@ -92,11 +92,29 @@ def test_a_folder_named_by_the_user_is_the_one_that_is_read(
     assert "no results below elsewhere" in capsys.readouterr().err
 
 
+def test_names_mean_what_they_mean_to_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = [result("linear", "faces", display={"baseline": True}), result("prflow", "faces")]
+    root = store(tmp_path, *own, result("prflow"))
+    assert call("--results", root, "--methods", "baselines", "--dataset", "somewhere/faces.npz") == 0
+    out = capsys.readouterr().out
+    assert "linear" in out and "faces" in out
+    assert "PRFlow" not in out.split("Table 2")[0].split("Table 1")[1] and "MNIST" not in out
+
+
+def test_the_committed_tables_are_those_of_the_committed_results(tmp_path: Path) -> None:
+    committed = Path(__file__).parents[3] / "results/measured"
+    assert call("--results", committed, "--compare", "published", "--output", tmp_path) == 0
+    made = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*.*")}
+    kept = {name: (committed / "tables" / name).read_text() for name in made}
+    here = f"{committed}/"
+    assert {name: text.replace(here, "results/measured/") for name, text in made.items()} == kept
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["--methods", "misgan"], "no result of method 'misgan'"),
-        (["--dataset", "celeba"], "no result of dataset 'celeba'"),
+        (["--dataset", "celeba"], "no result of data set 'celeba'"),
         (["--preset", "paper"], "there is: quick, smoke"),
         (["--format", "latx"], "did you mean 'latex'?"),
         (["--compare", "nobody"], "published"),

@@ -202,7 +202,9 @@ def test_images_are_chosen_by_the_rule_or_as_asked_for() -> None:
 
 
 def test_a_method_without_images_is_told_in_the_caption(tmp_path: Path) -> None:
-    documents = [result("prflow"), result("mcflow"), result("a"), failed("misgan", "it broke")]
+    long = {"batch_size": 32, "epochs": 4, "imputer_learning_rate": 0.0006, "learning_rate": 0.0003}
+    elsewhere = result("pbigan", rate=0.9, cell=result("pbigan")["cell"] | {"settings": long, "rate": 0.9})
+    documents = [result("prflow"), result("mcflow"), result("a"), failed("misgan", "it broke"), elsewhere]
     root = store_with_images(tmp_path, *documents)
     (torn,) = root.rglob("mcflow*/seed-0/samples.npz")
     torn.write_bytes(torn.read_bytes()[:300])
@@ -212,10 +214,15 @@ def test_a_method_without_images_is_told_in_the_caption(tmp_path: Path) -> None:
     group = group_of(root)
     sets = sample_sets(group, PAPER, "mnist")
     with styled():
-        caption = pictures.with_errors(group, sets, [0], rule=True).caption
-    assert "MisGAN at 80%: failed: it broke" in caption
-    assert "MCFlow at 80%: samples.npz" in caption
-    assert "a at 80%: its stored images are not those of the others" in caption
+        both = pictures.with_errors(group, sets, [0], rule=True).caption
+        first, second = (pictures.side_by_side(group, one, [0], rule=True).caption for one in sets)
+    for caption in (both, first):
+        assert "MisGAN at 80% (failed: it broke)" in caption
+        assert "MCFlow at 80% (samples.npz is damaged)" in caption
+        assert "a at 80% (its stored images are not those of the others)" in caption
+    # Who was not run at a rate is told, and settings only where their number is drawn.
+    assert "PBiGAN [1] at 80%" in first and "[1]: batch_size" not in first
+    assert "PRFlow at 90%, a at 90% (not run)" in second and "[1]: batch_size" in second
 
 
 @pytest.mark.parametrize(
@@ -294,6 +301,18 @@ def test_long_settings_are_a_number_that_the_caption_explains(tmp_path: Path) ->
     texts = {text.get_text() for text in drawn.figure.findobj(Text) if isinstance(text, Text)}
     assert {"MisGAN [1]", "MisGAN (width=16)", "MCFlow"} <= texts
     assert "[1]: batch_size=32, epochs=4, imputer_learning_rate=0.0006" in drawn.caption
+
+
+def test_a_legend_of_rates_is_in_their_order(tmp_path: Path) -> None:
+    documents = [
+        result(method, rate=rate, fit={"history": [{"loss": 1.0}, {"loss": 0.5}]})
+        for method, rate in (("misgan", 0.9), ("misgan", 0.6), ("prflow", 0.8), ("prflow", 0.7))
+    ]
+    with styled():
+        drawn = plots.training(group_of(store(tmp_path, *documents)), PAPER, "mnist")
+        assert drawn is not None
+        (legend,) = drawn.figure.legends
+        assert [text.get_text()[:4] for text in legend.get_texts()] == ["60% ", "70% ", "80% ", "90% "]
 
 
 def test_bars_join_the_longest_runs_within_the_difference() -> None:

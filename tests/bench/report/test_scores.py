@@ -170,6 +170,11 @@ def test_a_failed_seed_is_told_beside_the_mean_of_the_others(tmp_path: Path) -> 
     assert entry == Entry("0.1600", 0.16, None, 1, notes=("seed 1: out-of-memory: no memory",))
 
 
+def test_own_images_have_no_official_pixels_to_differ_from(tmp_path: Path) -> None:
+    own = result("prflow", "discs", problem={"official": False, "fingerprint": "f" * 64})
+    assert row(tables_of(tmp_path, own)["rmse"], "PRFlow", "discs").dataset_notes == ()
+
+
 def test_pixels_that_are_not_the_official_ones_are_marked(tmp_path: Path) -> None:
     tables = tables_of(
         tmp_path,
