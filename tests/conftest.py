@@ -2,6 +2,11 @@
 
 import os
 
+from hypothesis import settings
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # The tests run side by side, one process a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The same examples each time, however slow the machine.
+settings.register_profile("bench", deadline=None, derandomize=True)
+settings.load_profile("bench")

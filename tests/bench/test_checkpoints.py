@@ -51,7 +51,7 @@ def test_keys_that_spell_one_path_and_numbers_that_are_not_finite_come_out(tmp_p
 
 
 @given(state=states)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_goes_in_comes_out(tmp_path_factory: pytest.TempPathFactory, state: dict[Any, Any]) -> None:
     checkpoints = DiskCheckpoints(tmp_path_factory.mktemp("fit"))
     checkpoints.save(state)

@@ -21,6 +21,9 @@ from bench.executors.local import Local, places
 from bench.executors.slurm import Slurm, parse_options, resources, seats
 from bench.grid import Grid
 from bench.jobs import Machine, cell_of, folder_of, new_job
+from bench.plan import Cell
+from bench.plugins import Description, Setting, Source
+from bench.problem import Problem
 from bench.running import run_cells
 from bench.worker import Stop, begun_anew
 from tests.bench.command import Bench, wait_for
@@ -102,6 +105,21 @@ def test_a_job_is_json_and_holds_the_whole_cell(bench: Bench, monkeypatch: pytes
     assert again == cell
     facts = {"fingerprint": "a", "observed": "b"}
     assert again.key(facts) == cell.key(facts) and again.path == cell.path
+
+
+def test_whatever_can_change_a_number_changes_its_key() -> None:
+    method = Description("m", "", "", "", "", False, {"a": Setting("int", 1)}, {}, {}, (), "")
+    facts = {"fingerprint": "f", "observed": "o"}
+    cell = Cell(Problem("mnist"), Source("m", "", ""), method, "quick", {})
+    keys = [
+        cell.key(facts),
+        cell.key(facts | {"observed": "other"}),
+        cell.key(facts | {"fingerprint": "other"}),
+        replace(cell, overrides={"a": 2}).key(facts),
+        replace(cell, problem=Problem("mnist", seed=1)).key(facts),
+        replace(cell, description=replace(method, source="other")).key(facts),
+    ]
+    assert len(set(keys)) == len(keys)
 
 
 def test_a_job_that_is_started_again_keeps_its_new_checkpoints(tmp_path: Path) -> None:
@@ -224,9 +242,12 @@ def test_a_ray_node_is_lost_and_every_cell_finishes(bench: Bench, monkeypatch: p
     cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
 
+    lost = []
+
     def lose_a_node() -> None:
-        wait_for(lambda: len([*results.rglob("checkpoint-000005.json")]) == 2, 200)
+        wait_for(lambda: len({path.parent for path in results.rglob("checkpoint-0*.json")}) == 2, 200)
         cluster.remove_node(nodes[0], allow_graceful=False)
+        lost.append(nodes[0])
 
     losing = threading.Thread(target=lose_a_node)
     losing.start()
@@ -236,5 +257,6 @@ def test_a_ray_node_is_lost_and_every_cell_finishes(bench: Bench, monkeypatch: p
     finally:
         losing.join()
         cluster.shutdown()
+    assert lost
     assert [result["status"] for result in bench.results()] == ["ok"] * 4
     assert [result["cost"]["steps"] for result in bench.results()] == [40] * 4

@@ -88,7 +88,7 @@ def test_closed_form_where_the_covariances_share_their_axes() -> None:
     assert fid.fid(first, second) == pytest.approx(expected, rel=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(2, 12))
 def test_agrees_with_general_eigenvalues(seed: int, dimensions: int) -> None:
     generator = np.random.default_rng(seed)
@@ -195,3 +195,20 @@ def test_quantising_rounds_to_the_nearest_level() -> None:
     for nudge in (-0.49, 0.0, 0.49):
         assert np.array_equal(quantise((levels + nudge) / 255), levels)
     assert quantise(np.array([-1.0, 2.0])).tolist() == [0, 255]
+
+
+def test_score_compares_what_was_imputed_rounded_to_grey_levels(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(fid, "judge_for", lambda *_: judge())
+    truth, other = mnist_pixels("t10k", 40).numpy(), mnist_pixels("train", 40).numpy() // 2 + 1
+    blocks = [
+        images.reshape(-1, 4, 7, 4, 7).mean(axis=(2, 4)).reshape(-1, 16) / 255 for images in (other, truth)
+    ]
+    for offset in (-0.4, 0.4):
+        imputed = ((other + offset) / 255).astype(np.float32)
+        found = fid.score(
+            Scoring(truth, imputed, np.zeros((40, 1, 28, 28), bool), None, truth, "sha256:0", "mnist")
+        )
+        assert found["value"] == pytest.approx(by_general_eigenvalues(*blocks), rel=1e-4)

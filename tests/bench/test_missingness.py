@@ -15,7 +15,7 @@ from bench.problem import Problem
 
 
 @given(rate=st.floats(0.01, 0.99), seed=st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_rate_is_met_within_chance(rate: float, seed: int) -> None:
     observed = pixel(50, 28, 28, rate, seed, "train")
     missing = 1 - observed.mean()

@@ -148,13 +148,13 @@ def test_clean_text_is_one_printable_line(text: str) -> None:
 
 
 @given(JSON)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_json_is_a_result_or_one_line(document: Any) -> None:
     check_survives(document)
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_part_of_a_result_can_be_anything(data: st.DataObject) -> None:
     document = result("prflow", error="", display={"method": "PRFlow"})
     place: Any = document

@@ -47,7 +47,7 @@ def test_output_is_clipped() -> None:
     assert rmse(sums, missing) == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.sampled_from([1, 3]))
 def test_agrees_with_a_loop_over_pixels(seed: int, count: int, channels: int) -> None:
     truth, imputed, observed = case(seed, count, channels)
@@ -56,7 +56,7 @@ def test_agrees_with_a_loop_over_pixels(seed: int, count: int, channels: int) ->
     assert missing.sum() == channels * (~observed).sum()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10**6))
 def test_observed_pixels_do_not_count(seed: int) -> None:
     truth, imputed, observed = case(seed, 4, 3)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.datasets import load
 from bench.method_process import peak_memory_mb
 from tests.bench.command import Bench, wait_for
 from tests.real import mnist_pixels
@@ -88,8 +89,9 @@ found = sorted(set(found))
 links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
 files = [os.readlink(link) for link in links if os.path.lexists(link)]
 maps = open("/proc/self/maps").read()
+whole = [f for f in files if "complete" in f and "incomplete" not in f]
 pathlib.Path(pathlib.Path("where.txt").read_text()).write_text(
-    repr((found, [f for f in files if "complete" in f and "incomplete" not in f], "/complete/" in maps))
+    repr((found, whole, "/complete/" in maps, "test-pixels" in maps))
 )
 """
 
@@ -101,12 +103,16 @@ def test_the_method_s_process_holds_no_complete_image_and_no_label(bench: Bench)
     needles = [
         bytes(255 - value for value in image[0, 8:16].tobytes()) for image in (*truth[:20], *train[:20])
     ]
+    labels = load("mnist").test_labels
+    assert labels is not None
+    needles.append(bytes(255 - value for value in labels[np.arange(120) * 10_000 // 120].tobytes()))
     (bench.folder / "needles.txt").write_text(repr(needles))
     (bench.folder / "where.txt").write_text(str(bench.folder / "found.txt"))
     bench.plugin(fit=SEARCH.strip())
     status, output = bench.run()
     assert status == 0, output + (bench.cell() / "log.txt").read_text()
-    assert (bench.folder / "found.txt").read_text() == "([], [], False)"
+    # Nor are test images there, as incomplete as they are, while it fits.
+    assert (bench.folder / "found.txt").read_text() == "([], [], False, False)"
 
 
 def test_the_search_would_find_what_is_there(bench: Bench) -> None:

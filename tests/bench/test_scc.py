@@ -24,7 +24,7 @@ def test_a_judge_that_is_never_right_gives_no_number() -> None:
         scc.scc(np.array([True, True]), np.array([False, False]))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
 def test_is_the_capped_ratio_of_counts(pairs: list[tuple[bool, bool]]) -> None:
     imputed, complete = np.array(pairs).T

@@ -57,7 +57,7 @@ def test_a_paired_ratio_is_steadier_than_an_unpaired_one() -> None:
     assert unpaired.std() > 0.01
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(0, 10), min_size=2, max_size=30))
 def test_replicates_stay_within_the_sample(values: list[float]) -> None:
     sample = np.array(values)

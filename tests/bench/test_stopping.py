@@ -56,7 +56,9 @@ def test_a_second_interrupt_ends_a_method_that_will_not_stop(bench: Bench) -> No
     assert process.stdout is not None
     seen = ""
     while "once more ends them at once" not in seen:
-        seen += process.stdout.readline()
+        line = process.stdout.readline()
+        assert line, seen
+        seen += line
     assert not gone(method)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=25)

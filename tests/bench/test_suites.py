@@ -180,13 +180,13 @@ def check_survives(folder: Path, content: bytes) -> None:
 
 
 @given(content=st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_are_a_suite_or_one_line(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     check_survives(tmp_path_factory.getbasetemp(), content)
 
 
 @given(content=st.text(alphabet="abx019.:-[]{}&*!|>#'\"%@? \n\t,<~", max_size=60))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_anything_that_looks_like_yaml_is_a_suite_or_one_line(
     tmp_path_factory: pytest.TempPathFactory, content: str
 ) -> None:
@@ -199,7 +199,7 @@ def test_anything_that_looks_like_yaml_is_a_suite_or_one_line(
         {"set": st.dictionaries(TEXT, st.dictionaries(TEXT, ANY, max_size=2), max_size=2)}
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_document_is_a_suite_or_one_line(
     tmp_path_factory: pytest.TempPathFactory, document: object
 ) -> None:

@@ -28,7 +28,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     st.integers(0, 2),
     st.booleans(),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_first_and_second_derivatives_against_differences(
     channels: int, out: int, kernel: int, stride: int, padding: int, bias: bool
 ) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.checkpoints import DiskCheckpoints
 from bench.images import MaskedImages
 from bench.imputer import FitContext
-from methods.gain import GAIN, fooling_loss, guessing_loss, reconstruction_loss
+from methods.gain import GAIN, NOISE, UNKNOWN, fooling_loss, guessing_loss, reconstruction_loss
 from methods.nearest_pixel import nearest_fill
 from tests.methods.adversarial import changed, interrupted_fit, made_images, weights_of
 from tests.real import mnist, rmse_on_missing
@@ -123,3 +123,27 @@ def test_a_few_steps_on_real_digits_beat_the_start() -> None:
     method = GAIN(hidden=128, epochs=12, batch_size=64, learning_rate=2e-3)
     method.fit(train, FitContext())
     assert rmse_on_missing(truth, test, method.impute(test)) < 0.98 * start
+
+
+def test_the_generator_descends_fooling_and_weighted_reconstruction() -> None:
+    """One plain gradient step against a plain backward with the same draws."""
+    images = made_images((1, 6, 6))
+    method = built(images)
+    method.hint_rate = 0.5
+    method._discriminator_adam.param_groups[0]["lr"] = 0.0
+    batch, weights = images[torch.arange(8)], [*method.generator.parameters()]
+    observed = batch.observed.flatten(1)
+    state = method._noise.get_state()
+    noise = NOISE * method._uniform(batch.pixels.shape)
+    told = method._uniform(observed.shape) < 0.5
+    method._noise.set_state(state)
+    generated = method.generate(batch, noise)
+    recovered = torch.where(batch.observed, batch.values, generated)
+    guesses = method.guess(recovered, torch.where(told, observed.float(), UNKNOWN))
+    loss = fooling_loss(guesses, observed, told) + method.alpha * reconstruction_loss(generated, batch)
+    expected = torch.autograd.grad(loss, weights)
+    before = [weight.detach().clone() for weight in weights]
+    method._generator_adam = torch.optim.SGD(weights, lr=0.01)  # type: ignore[assignment]
+    method._step(torch.arange(8), 0)
+    for weight, old, gradient in zip(weights, before, expected, strict=True):
+        assert torch.allclose(weight, old - 0.01 * gradient, atol=1e-6)

@@ -115,6 +115,19 @@ def test_prior_by_hand_and_smooth_at_zero() -> None:
     assert float(energy.detach()) == 0 and (gradient == 0).all()
 
 
+def test_h_is_as_deep_and_wide_as_published() -> None:
+    for method, widths in ((MCFlow(), [7] * 6), (PRFlow(), [7, 784, 784, 784, 7])):
+        method._dimension = 7
+        layers = [layer for layer in method.new_imputer().modules() if isinstance(layer, nn.Linear)]
+        assert [layers[0].in_features, *(layer.out_features for layer in layers)] == widths
+
+
+def test_prflow_s_default_balances_the_prior_against_the_density() -> None:
+    method = prepared(PRFlow(hidden=6, imputer_width=5), made_images())
+    losses = method._step(torch.arange(12), 0)
+    assert float(losses["lambda J3"]) == pytest.approx(abs(float(losses["J1"])), rel=1e-5)
+
+
 def test_balance_makes_magnitudes_equal_even_below_zero() -> None:
     balance = Balance()
     assert float(balance(torch.tensor(-600.0), torch.tensor(200.0))) == pytest.approx(3)

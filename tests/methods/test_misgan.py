@@ -112,6 +112,13 @@ def prepared(shape: tuple[int, int, int] = (1, 28, 28), **settings: object) -> M
     return method
 
 
+def test_the_imputer_and_its_critic_have_a_rate_of_their_own() -> None:
+    method = prepared(learning_rate=1e-4, imputer_learning_rate=2e-4)
+    rates = {name: adam.param_groups[0]["lr"] for name, adam in method._optimisers.items()}
+    assert {name for name, rate in rates.items() if rate == 2e-4} == {"imputer", "imputation_critic"}
+    assert {rate for name, rate in rates.items() if "imput" not in name} == {1e-4}
+
+
 def test_who_is_updated_when() -> None:
     method = prepared(critic_steps=3)
     critics = {"data_critic", "mask_critic", "imputation_critic"}

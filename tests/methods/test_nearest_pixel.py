@@ -31,7 +31,7 @@ def nearest_ring(observed: torch.Tensor, row: int, column: int) -> set[int]:
 
 
 @given(height=st.integers(1, 9), width=st.integers(1, 9), rate=st.floats(0, 1), seed=st.integers(0, 2**30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_pixel_comes_from_its_nearest_ring(height: int, width: int, rate: float, seed: int) -> None:
     torch.manual_seed(seed)
     images = images_where_values_tell_places(3, height, width, rate)

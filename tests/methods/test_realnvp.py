@@ -52,7 +52,7 @@ def textbook_of(flow: RealNVP, dimension: int, hidden: int) -> TextbookFlow:
 
 
 @given(dimension=st.integers(2, 12), seed=st.integers(0, 5))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_sliced_flow_is_the_masked_flow(dimension: int, seed: int) -> None:
     flow = small_flow(dimension, seed=seed)
     textbook = textbook_of(flow, dimension, hidden=7)
@@ -64,7 +64,7 @@ def test_sliced_flow_is_the_masked_flow(dimension: int, seed: int) -> None:
 
 
 @given(dimension=st.integers(2, 9), seed=st.integers(0, 5))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_log_det_is_that_of_the_jacobian(dimension: int, seed: int) -> None:
     flow = small_flow(dimension, seed=seed)
     x = torch.randn(dimension, dtype=torch.float64)
@@ -74,7 +74,7 @@ def test_log_det_is_that_of_the_jacobian(dimension: int, seed: int) -> None:
 
 
 @given(dimension=st.integers(2, 40), seed=st.integers(0, 5))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_inverse_inverts_and_meets_the_same_scales(dimension: int, seed: int) -> None:
     flow = small_flow(dimension, seed=seed)
     x = torch.randn(4, dimension, dtype=torch.float64)

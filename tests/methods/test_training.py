@@ -118,6 +118,26 @@ def test_each_epoch_shows_each_image_once_in_an_order_of_its_own() -> None:
     assert first.tolist() != second.tolist()
 
 
+def test_the_history_holds_each_epoch_s_mean_losses() -> None:
+    regression, losses = Regression(FitContext()), []
+    step = regression.step
+
+    def remembered(indices: Tensor, number: int) -> Mapping[str, Tensor]:
+        found = step(indices, number)
+        losses.append(float(found["loss"]))
+        return found
+
+    regression.step = remembered  # type: ignore[method-assign]
+    regression.run(epochs=2)
+    means = [epoch["loss"] for epoch in regression.context.facts["history"]]
+    assert means == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:]) / 3])
+
+
+def test_what_is_drawn_depends_on_the_seed_and_the_purpose() -> None:
+    drawn = {FitContext(seed=seed).generator(name).initial_seed() for seed in (0, 1) for name in "ab"}
+    assert len(drawn) == 4
+
+
 def test_the_deadline_ends_a_fit_early_and_says_so() -> None:
     context = FitContext(deadline=time.monotonic())
     regression = Regression(context)

@@ -127,6 +127,17 @@ def test_an_error_that_goes_on_falling_meets_the_bound() -> None:
     assert ended.index(True) == MOST_EPOCHS + 1
 
 
+def test_images_are_filled_in_by_the_averaged_network() -> None:
+    images = made_images((1, 8, 8))
+    method = UNetImputer(width=8, epochs=2, batch_size=8, patience=0)
+    method.fit(images, FitContext())
+    shown = inputs(images.values, images.observed)
+    with torch.no_grad():
+        averaged, latest = (net(shown).clamp(0, 1) for net in (method._average.module, method.network))
+    assert torch.allclose(method.impute(images), images.paste(averaged), atol=1e-6)
+    assert not torch.allclose(averaged, latest, atol=1e-3)
+
+
 def test_average_by_hand() -> None:
     # After 8 steps: decay 9 / 18.
     kept = [torch.tensor(2.0), torch.tensor([0.0, 4.0])]

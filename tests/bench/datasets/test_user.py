@@ -31,7 +31,7 @@ def sets(draw: st.DrawFn) -> tuple[Any, Any]:
     return train, test
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sets(), st.sampled_from(["first", "last", "none"]), st.sampled_from([None, "f2", "f4", "f8", ">f4"]))
 def test_an_npz_comes_back_as_it_was_saved(pair: tuple[Any, Any], layout: str, dtype: str | None) -> None:
     saved = []

@@ -27,6 +27,25 @@ def test_values(metric: str, dataset: str, method: str, rate: float, value: floa
     assert prflow_paper().value(metric, dataset, method, rate) == value
 
 
+@pytest.mark.parametrize(
+    ("metric", "dataset", "total"),
+    [
+        ("rmse", "mnist", 3.1469),
+        ("rmse", "cifar10", 3.5567),
+        ("rmse", "celeba", 3.1246),
+        ("fid", "mnist", 37.8398),
+        ("fid", "cifar10", 12.9045),
+        ("fid", "celeba", 7.3799),
+        ("scc", "mnist", 13.7475),
+        ("scc", "cifar10", 6.5760),
+    ],
+)
+def test_the_values_of_each_table_add_up(metric: str, dataset: str, total: float) -> None:
+    values = prflow_paper().values
+    found = sum(value for (name, of, _, _), value in values.items() if (name, of) == (metric, dataset))
+    assert found == pytest.approx(total, abs=1e-6)
+
+
 def test_all_128_cells_in_the_papers_order() -> None:
     paper = prflow_paper()
     assert len(paper.values) == 128

@@ -341,6 +341,19 @@ def first_table(root: Path) -> Table:
     return tables.tables[0]
 
 
+def test_many_rivals_make_the_best_harder_to_tell_apart(tmp_path: Path) -> None:
+    # Differences of -1, -1.6, -0.9: t = -5.38 with 2 degrees of freedom, p = 0.033. Holm doubles it for two.
+    worse = (2.0, 2.6, 1.9)
+
+    def table(folder: str, rivals: str) -> Table:
+        documents = [result("a", seed=seed, fid=1.0) for seed in range(3)]
+        documents += [result(name, seed=seed, fid=worse[seed]) for name in rivals for seed in range(3)]
+        return tables_of(tmp_path / folder, *documents)["fid"]
+
+    assert best(table("one", "b")) == {("MNIST", "a", "0.8")}
+    assert best(table("two", "bc")) == {("MNIST", name, "0.8") for name in "abc"}
+
+
 def test_whatever_a_paired_test_ties_with_the_best_is_bold(tmp_path: Path) -> None:
     """Images differ much and methods by little: only pairing tells "worse" from the best, not "alike"."""
     seeds, generator = range(4), np.random.default_rng(5)
