@@ -198,7 +198,7 @@ def with_errors(group: Group, sets: Sequence[SampleSet], images: Sequence[int], 
         f"{_subject(group, sets)} In each group at the left the observed image, its missing pixels grey, "
         f"over the complete one; then a column a method: the imputed image over its squared errors, the mean "
         f"over channels, all on one scale, above whose end are {1 - BRIGHTEST:.1%} of the errors shown. "
-        f"{_choice(sets, images, rule)}{_absent(group, sets)}{long_settings(group, lines)}"
+        f"{_choice(sets, images, rule)}{_absent(group, sets)}{_explained(group, sets)}"
     )
     return Drawn(f"errors-{sets[0].dataset}-{rates}", sheet.draw(brightest), caption)
 
@@ -215,7 +215,7 @@ def side_by_side(group: Group, one: SampleSet, images: Sequence[int], rule: bool
     caption = (
         f"{_subject(group, [one])} From left to right: the complete image, the observed one, its missing "
         f"pixels grey, and what each method made of it. {_choice([one], images, rule)}{_absent(group, [one])}"
-        f"{long_settings(group, lines)}"
+        f"{_explained(group, [one])}"
     )
     return Drawn(f"images-{one.dataset}-{one.rate:g}", sheet.draw(None), caption)
 
@@ -260,9 +260,16 @@ def _choice(sets: Sequence[SampleSet], images: Sequence[int], rule: bool) -> str
 
 
 def _absent(group: Group, sets: Sequence[SampleSet]) -> str:
-    places: dict[str, list[str]] = {}
+    rates: dict[tuple[str, str], list[str]] = {}
     for one in sets:
         for line, reason in one.without.items():
-            places.setdefault(reason, []).append(f"{short_label(line, group)} at {one.rate:.0%}")
-    found = [f"{', '.join(where)} ({reason})" for reason, where in places.items()]
-    return f" Without an image: {'; '.join(found)}." if found else ""
+            rates.setdefault((reason, short_label(line, group)), []).append(f"{one.rate:.0%}")
+    found: dict[str, list[str]] = {}
+    for (reason, label), where in rates.items():
+        found.setdefault(reason, []).append(f"{label} at {', '.join(where)}")
+    told = [f"{', '.join(places)} ({reason})" for reason, places in found.items()]
+    return f" Without an image: {'; '.join(told)}." if told else ""
+
+
+def _explained(group: Group, sets: Sequence[SampleSet]) -> str:
+    return long_settings(group, (line for one in sets for line in (*one.by_line, *one.without)))

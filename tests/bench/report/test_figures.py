@@ -220,9 +220,10 @@ def test_a_method_without_images_is_told_in_the_caption(tmp_path: Path) -> None:
         assert "MisGAN at 80% (failed: it broke)" in caption
         assert "MCFlow at 80% (samples.npz is damaged)" in caption
         assert "a at 80% (its stored images are not those of the others)" in caption
-    # Who was not run at a rate is told, and settings only where their number is drawn.
-    assert "PBiGAN [1] at 80%" in first and "[1]: batch_size" not in first
+    # Who was not run at a rate is told as well.
+    assert "PBiGAN [1] at 80% (not run)" in first and "[1]: batch_size" in first
     assert "PRFlow at 90%, a at 90% (not run)" in second and "[1]: batch_size" in second
+    assert "MisGAN at 80%, 90%" not in both and "MisGAN at 90%" in both
 
 
 @pytest.mark.parametrize(
