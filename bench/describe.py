@@ -36,7 +36,8 @@ def load_method(reference: str) -> type[Imputer]:
     """Import a method's class.
 
     Args:
-        reference: "package.module:Class", or the path of a file that defines one Imputer.
+        reference: "package.module:Class", or the path of a file that defines one Imputer. Nothing is left
+            beside that file, bytecode neither.
 
     Raises:
         TypeError: there is no one Imputer dataclass there.
@@ -48,7 +49,11 @@ def load_method(reference: str) -> type[Imputer]:
         sys.path.append(str(Path(reference).parent))
         module = importlib.util.module_from_spec(spec)
         sys.modules[PLUGIN] = module
-        spec.loader.exec_module(module)
+        before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            sys.dont_write_bytecode = before
         own = [
             value
             for value in vars(module).values()

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -205,6 +206,9 @@ def outcome_of(job: dict[str, Any], parent: Parent, stop: StopRequest) -> dict[s
         return {"status": "cannot-write", "error": str(error)}
     except BaseException as error:
         found = failure(error)
+        # A log ends with why, and not with what a method printed before and Python still held.
+        with suppress(Exception):
+            sys.stdout.flush()
         print(found["traceback"], file=sys.stderr)
         return found
 

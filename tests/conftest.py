@@ -5,6 +5,9 @@ import os
 from hypothesis import settings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Commands run as in a user's shell: what Python holds back, and the bytecode that it leaves, are there.
+for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
+    os.environ.pop(name, None)
 # The tests run side by side, one process a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The same examples each time, however slow the machine.

@@ -193,7 +193,7 @@ def status_of(process: int) -> str:
         (["--train", "70000"], "mnist has 60000 train images; 70000 were asked for"),
         (["--dataset", "minst"], "mnist"),
         (["--plugin", "nowhere.py"], "plugin nowhere.py is no Python file"),
-        (["--results", "constant.py/below"], "constant.py/below: Not a directory; choose another --results"),
+        (["--results", "constant.py/below"], "constant.py/below: Not a directory; choose another folder"),
     ],
 )
 def test_wrong_calls_are_refused_in_one_line(bench: Bench, arguments: list[str], message: str) -> None:
