@@ -49,11 +49,9 @@ def load_method(reference: str) -> type[Imputer]:
         sys.path.append(str(Path(reference).parent))
         module = importlib.util.module_from_spec(spec)
         sys.modules[PLUGIN] = module
-        before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-        try:
-            spec.loader.exec_module(module)
-        finally:
-            sys.dont_write_bytecode = before
+        # For good: what lies beside a plugin may be imported as late as in `fit`.
+        sys.dont_write_bytecode = True
+        spec.loader.exec_module(module)
         own = [
             value
             for value in vars(module).values()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.report.groups import Group
-from bench.report.layout import Line, lines_of
+from bench.report.layout import Line, all_lines
 from bench.report.metrics import Score
 from bench.report.published import MECHANISM, Published
 from bench.results import Metric
@@ -47,7 +47,7 @@ def curves(group: Group, paper: Published, dataset: str, score: Score) -> list[C
     """The curves of one data set and metric, in the tables' order; methods without a number are left out."""
     found = []
     rates = sorted({result.cell.rate for result in group.of_dataset(dataset)})
-    for line in (line for block in lines_of(group, paper) for line in block if line.dataset == dataset):
+    for line in (line for line in all_lines(group, paper) if line.dataset == dataset):
         points = tuple(point for rate in rates if (point := _point(line, rate, score.name)))
         published = tuple(
             (rate, value)

@@ -200,9 +200,14 @@ def lines_of(group: Group, paper: Published, published_metric: str = "") -> list
     return blocks
 
 
+def all_lines(group: Group, paper: Published) -> list[Line]:
+    """The rows of `lines_of`, without their blocks."""
+    return [line for block in lines_of(group, paper) for line in block]
+
+
 def kinds_of(group: Group, paper: Published) -> dict[tuple[str, str], bool]:
     """Every method and its settings, and whether it is a baseline; baselines come last."""
-    lines = [line for block in lines_of(group, paper) for line in block]
+    lines = all_lines(group, paper)
     keys = {(line.method, line.settings): line.baseline for line in lines}
     order = sorted(keys, key=lambda key: (keys[key], _rank(key[0], paper.methods), key[1]))
     return {key: keys[key] for key in order}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench.errors import BenchError
 from bench.report.groups import Group
-from bench.report.layout import Line, lines_of
+from bench.report.layout import Line, all_lines
 from bench.report.published import Published
 from bench.results import Result, clean
 
@@ -103,7 +103,7 @@ def sample_sets(group: Group, paper: Published, dataset: str, seed: int | None =
     Args:
         seed: whose images; the smallest stored at each rate where it is None.
     """
-    lines = [line for block in lines_of(group, paper) for line in block if line.dataset == dataset]
+    lines = [line for line in all_lines(group, paper) if line.dataset == dataset]
     rates = sorted({result.cell.rate for line in lines for result in line.results if result.ok})
     found = (_at_rate(group, lines, dataset, rate, seed) for rate in rates)
     return [one for one in found if one is not None]

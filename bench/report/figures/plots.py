@@ -25,7 +25,7 @@ from bench.report.figures.style import (
     wrapped,
 )
 from bench.report.groups import Group, spelled
-from bench.report.layout import Line, dataset_order, lines_of
+from bench.report.layout import Line, all_lines, dataset_order
 from bench.report.metrics import Score
 from bench.report.published import Published
 
@@ -73,7 +73,7 @@ def against_rate(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
     legend(figure, (axes for row in grid for axes in row))
     told = " Hollow marks are the paper's numbers; an FID's scale is its judge's, so it has none."
     caption = f"{group.title}. {INTERVALS} Marks are moved apart sideways.{told if published else ''}"
-    caption += long_settings(group, _lines(group, paper))
+    caption += long_settings(group, all_lines(group, paper))
     return Drawn("rates", figure, caption)
 
 
@@ -121,10 +121,6 @@ def _why_none(group: Group, dataset: str, score: Score) -> str:
     return f"{label} has no {score.short}: {statistics.mode(reasons)}"
 
 
-def _lines(group: Group, paper: Published) -> list[Line]:
-    return [line for block in lines_of(group, paper) for line in block]
-
-
 def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Drawn | None:
     """Quality against the seconds of the fit: a row a data set and a column a metric, at one rate.
 
@@ -169,7 +165,7 @@ def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
     caption = (
         f"{group.title}, {rate:.0%} missing. Means over seeds. No method beats one on the grey line at its "
         "cost. Fits on different machines are not told apart here; the table of costs does."
-        f"{long_settings(group, _lines(group, paper))}"
+        f"{long_settings(group, all_lines(group, paper))}"
     )
     return Drawn("cost", figure, caption)
 
@@ -178,7 +174,7 @@ def _cost_points(
     group: Group, paper: Published, dataset: str, score: Score, rate: float
 ) -> list[tuple[Line, float, float]]:
     points = []
-    for line in _lines(group, paper):
+    for line in all_lines(group, paper):
         if line.dataset != dataset:
             continue
         done = [result for result in line.at(rate) if result.ok]
@@ -206,7 +202,7 @@ def _front(axes: Axes, score: Score, points: Sequence[tuple[float, float]]) -> N
 def training(group: Group, paper: Published, dataset: str) -> Drawn | None:
     """Losses by epoch: a panel a method and loss, a colour a rate, a line a seed. None without any."""
     found: dict[tuple[Line, str], list[tuple[float, list[float]]]] = {}
-    for line in _lines(group, paper):
+    for line in all_lines(group, paper):
         for result in line.results if line.dataset == dataset else ():
             for name, values in result.history.items():
                 found.setdefault((line, name), []).append((result.cell.rate, values))

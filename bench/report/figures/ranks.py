@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from bench.report.figures.style import TEXT_WIDTH, TYPE_SIZE, Drawn, long_settings, short_label, wrapped
 from bench.report.groups import Group
-from bench.report.layout import lines_of
+from bench.report.layout import all_lines
 from bench.report.metrics import Score
 from bench.report.published import Published
 from bench.statistics import Ranking, rank
@@ -36,13 +36,13 @@ def critical_differences(group: Group, paper: Published, score: Score) -> Drawn 
     everyone = dict.fromkeys(method for found in scores.values() for method in found)
     without = [method for method in everyone if method not in methods]
     absent = f" Left out, without a number on one of them: {', '.join(without)}." if without else ""
-    lines = (line for block in lines_of(group, paper) for line in block)
     caption = (
         f"{group.title}. Mean ranks by {score.short} over {len(problems)} problems (data sets and rates; "
         f"means over seeds), 1 the best. For the tests {'a data set counts' if count > 1 else 'these count'} "
         f"once, whatever its rates: {count} data set{'s' * (count > 1)}. Friedman's test: "
         f"p = {ranking.p_value:.2g}. A bar joins methods whose mean ranks differ by less than Nemenyi's "
-        f"critical difference at 5 %, {ranking.critical_difference:.2f}.{absent}{long_settings(group, lines)}"
+        f"critical difference at 5 %, {ranking.critical_difference:.2f}.{absent}"
+        f"{long_settings(group, all_lines(group, paper))}"
     )
     return Drawn(f"ranks-{score.file_name}", _draw(methods, ranking), caption)
 
@@ -50,7 +50,7 @@ def critical_differences(group: Group, paper: Published, score: Score) -> Drawn 
 def problem_scores(group: Group, paper: Published, score: Score) -> Scores:
     """The mean over seeds by problem (data set and rate) and method."""
     found: Scores = {}
-    for line in (line for block in lines_of(group, paper) for line in block):
+    for line in all_lines(group, paper):
         for rate in sorted({result.cell.rate for result in line.results}):
             values = [
                 value for result in line.at(rate) if (value := result.metric(score.name).value) is not None
