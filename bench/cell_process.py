@@ -17,9 +17,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bench.errors import BenchError
 from bench.failures import failure
 from bench.files import CannotWrite, telling_of_a_full_disk
@@ -131,22 +128,14 @@ def run_method(job: dict[str, Any], parent: Parent, stop: threading.Event) -> di
 
 def score(job: dict[str, Any], folder: CellFolder) -> dict[str, Any]:
     """Open the truth, paste the observed pixels over the imputation, and measure."""
-    from bench.metrics import Scoring, score_all
+    from bench.metrics import score_all
+    from bench.metrics.scoring import scoring_of
 
     given = job["posed"]
     posed = PosedProblem(Path(given["incomplete"]), Path(given["complete"]), given["facts"])
-    recovered = paste(posed, np.load(folder.imputed, mmap_mode="r"))
-    folder.write_samples(posed.truth, posed.observed, recovered)
-    scoring = Scoring(
-        truth=posed.truth,
-        imputed=recovered,
-        observed=posed.observed,
-        labels=posed.labels,
-        train_truth=posed.train_truth,
-        fingerprint=posed.facts["fingerprint"],
-        dataset=job["dataset"],
-        data_dir=None if job["data_dir"] is None else Path(job["data_dir"]),
-    )
+    data_dir = None if job["data_dir"] is None else Path(job["data_dir"])
+    scoring = scoring_of(posed, folder.imputed, job["dataset"], data_dir)
+    folder.write_samples(scoring.truth, scoring.observed, scoring.imputed)
     scores = score_all(scoring)
     folder.write_per_image(scoring.per_image)
     return scores
@@ -165,18 +154,6 @@ def scored(job: dict[str, Any], folder: CellFolder) -> dict[str, Any]:
         raise
     except Exception as error:
         return failure(error, "scoring: ")
-
-
-def paste(posed: PosedProblem, imputed: NDArray[np.float32]) -> NDArray[np.float32]:
-    """m * x + (1 - m) * x_hat, clipped: (N, C, H, W), float32 in [0, 1].
-
-    Raises:
-        BenchError: the imputation does not fit the problem.
-    """
-    if imputed.shape != posed.truth.shape:
-        raise BenchError(f"the imputation is {imputed.shape}, the problem {posed.truth.shape}")
-    seen = posed.truth.astype(np.float32) / 255
-    return np.where(posed.observed, seen, np.clip(imputed, 0, 1)).astype(np.float32)
 
 
 @contextlib.contextmanager

@@ -168,7 +168,10 @@ def judges(data_dir: Path | None) -> Lines:
             )
             continue
         if judge is None and dataset == "celeba":
-            advice = f"put {FACENET_FILES[1]} into {weights_folder()}, or set BENCH_FACENET to it"
+            advice = (
+                f"put {FACENET_FILES[1]} into {weights_folder()}, or set BENCH_FACENET to it; "
+                "bench rescore --dataset celeba then scores what was run without"
+            )
             yield Finding(
                 "lacks", "celeba: FaceNet's weights are not here; a run tries to fetch them", advice
             )

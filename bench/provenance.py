@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,26 @@ def provenance(device: str, threads: int, precision: str) -> dict[str, Any]:
         threads: how many CPU threads it had.
         precision: of its matrix products.
     """
+    return {
+        **_software(),
+        "machine": {
+            "cpu": _cpu(),
+            "gpu": _gpu() if device.startswith("cuda") else None,
+            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        },
+        "device": device,
+        "threads": threads,
+        "precision": precision,
+    }
+
+
+def rescoring(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a result that is scored again now: its own, and where the new numbers come from."""
+    return {**recorded, "rescored": _software()}
+
+
+def _software() -> dict[str, Any]:
+    """The code that runs, and when and how it was called."""
     from bench import __version__
 
     return {
@@ -41,14 +62,6 @@ def provenance(device: str, threads: int, precision: str) -> dict[str, Any]:
         "clean": _git("status", "--porcelain") == "",
         "command": command(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "cpu": _cpu(),
-            "gpu": _gpu() if device.startswith("cuda") else None,
-            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        },
-        "device": device,
-        "threads": threads,
-        "precision": precision,
     }
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.datasets import BUILT_IN, registered
+from bench.datasets import BUILT_IN, called, registered
 from bench.errors import BenchError
 from bench.executors.local import Local
 from bench.hardware import machine_for
 from bench.jobs import Machine
 from bench.plan import PROTOCOL, Cell
 from bench.plugins import Description, describe_all, find_methods
-from bench.problem import facts_of
+from bench.problem import Problem, facts_of
 from bench.results import Metric, Result, read_result
 from bench.running import run_cells
 from bench.status import rebuild
@@ -90,16 +90,9 @@ def prepare(
     cell = rebuild(stored, known, describe_all(named))
     if isinstance(cell, str):
         raise BenchError(f"this cell cannot be run again: {cell}")
-    if dataset is None and cell.dataset not in (*BUILT_IN, *registered()):
-        raise BenchError(
-            f"the record names the data set {cell.dataset!r} alone; give its path with --dataset"
-        )
-    if dataset is not None:
-        cell = replace(cell, problem=replace(cell.problem, dataset=dataset))
-    if cell.dataset != stored.cell.dataset:
-        raise BenchError(f"--dataset is {cell.dataset!r}; the cell is of {stored.cell.dataset!r}")
+    cell = replace(cell, problem=problem_of(stored, dataset))
     cell = replace(cell, overrides=_overrides(stored, cell))
-    _check_problem(stored, cell, data_dir)
+    check_facts(stored, facts_of(cell.problem, data_dir))
     recorded = stored.provenance
     precision, threads = recorded.get("precision"), recorded.get("threads")
     machine = machine_for(
@@ -110,6 +103,24 @@ def prepare(
         timeout,
     )
     return Reproduction(stored, cell, machine, tuple(_remarks(stored, cell, machine)))
+
+
+def problem_of(stored: Result, dataset: str | None = None) -> Problem:
+    """The problem that a result was measured on.
+
+    Args:
+        dataset: the path of a data set that is known by its path only, which no record holds.
+
+    Raises:
+        BenchError: the data set is known by its path only, or the one given is another.
+    """
+    name = stored.cell.dataset
+    if dataset is None and name not in (*BUILT_IN, *registered()):
+        raise BenchError(f"the record names the data set {name!r} alone; give its path with --dataset")
+    if dataset is not None and called(dataset) != name:
+        raise BenchError(f"--dataset is {called(dataset)!r}; the cell is of {name!r}")
+    cell, sizes = stored.cell, stored.problem
+    return Problem(dataset or name, cell.mechanism, cell.rate, cell.seed, sizes.train, sizes.test)
 
 
 def _overrides(stored: Result, cell: Cell) -> dict[str, Any]:
@@ -129,9 +140,12 @@ def _overrides(stored: Result, cell: Cell) -> dict[str, Any]:
     return overrides
 
 
-def _check_problem(stored: Result, cell: Cell, data_dir: Path | None) -> None:
-    """Raises BenchError where the data set has other pixels here, or other ones go missing."""
-    facts = facts_of(cell.problem, data_dir)
+def check_facts(stored: Result, facts: Mapping[str, Any]) -> None:
+    """Raises BenchError where the data set has other pixels here, or other ones go missing.
+
+    Args:
+        facts: of the posed problem (`bench.problem.facts_of`).
+    """
     for what, then, now in (
         (
             "the data set's pixels are not those of the record",

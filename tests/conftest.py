@@ -8,8 +8,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Commands run as in a user's shell: what Python holds back, and the bytecode that it leaves, are there.
 for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
     os.environ.pop(name, None)
-# The tests run side by side, one process a core.
+# The tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The same examples each time, however slow the machine.
 settings.register_profile("bench", deadline=None, derandomize=True)
 settings.load_profile("bench")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores: the longest tests wait for processes that they kill."""
+    return len(os.sched_getaffinity(0)) + 1

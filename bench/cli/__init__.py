@@ -18,6 +18,7 @@ COMMANDS = {
     "status": "Say what is done, running, failed and missing, and why.",
     "show": "Show all that is stored of one cell.",
     "reproduce": "Run a stored cell again from its own record and compare the numbers.",
+    "rescore": "Score stored imputations again, by judges and metrics that came later.",
     "merge": "Bring the results of several machines together.",
     "table": "Print Tables 1-3 from stored results; write them as CSV and LaTeX.",
     "figure": "Draw Figures 2-5 and the plots from stored results.",

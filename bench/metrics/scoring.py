@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.errors import BenchError
+from bench.problem import PosedProblem
+
 
 @dataclass(frozen=True, eq=False)
 class Scoring:
@@ -47,3 +50,38 @@ def quantise(images: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Round images in [0, 1] to the nearest of 256 levels; what lies outside is clipped."""
     levels: NDArray[np.uint8] = np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
     return levels
+
+
+def scoring_of(posed: PosedProblem, imputed: Path, dataset: str, data_dir: Path | None) -> Scoring:
+    """Open the truth, and paste the observed pixels over an imputation.
+
+    Args:
+        imputed: a file of float32 (N, C, H, W).
+        dataset: its name, which finds the judge.
+
+    Raises:
+        BenchError: the imputation does not fit the problem.
+        OSError, ValueError: its file cannot be read.
+    """
+    return Scoring(
+        truth=posed.truth,
+        imputed=paste(posed, np.load(imputed, mmap_mode="r")),
+        observed=posed.observed,
+        labels=posed.labels,
+        train_truth=posed.train_truth,
+        fingerprint=posed.facts["fingerprint"],
+        dataset=dataset,
+        data_dir=data_dir,
+    )
+
+
+def paste(posed: PosedProblem, imputed: NDArray[np.float32]) -> NDArray[np.float32]:
+    """m * x + (1 - m) * x_hat, clipped: (N, C, H, W), float32 in [0, 1].
+
+    Raises:
+        BenchError: the imputation does not fit the problem.
+    """
+    if imputed.shape != posed.truth.shape:
+        raise BenchError(f"the imputation is {imputed.shape}, the problem {posed.truth.shape}")
+    seen = posed.truth.astype(np.float32) / 255
+    return np.where(posed.observed, seen, np.clip(imputed, 0, 1)).astype(np.float32)

@@ -101,7 +101,11 @@ class Bench:
         return [sys.executable, "-c", call, "run", *self.all_of(arguments)]
 
     def run(self, *arguments: str) -> tuple[int, str]:
-        """In this process: the exit status, and all that was printed."""
+        """`bench run` in this process: the exit status, and all that was printed."""
+        return self.call("run", *self.all_of(arguments))
+
+    def call(self, *arguments: str) -> tuple[int, str]:
+        """Any command in this process: the exit status, and all that was printed."""
         self.monkeypatch.chdir(self.folder)
         for name, value in self.environment.items():
             self.monkeypatch.setenv(name, value)
@@ -111,7 +115,7 @@ class Bench:
             contextlib.redirect_stdout(output),
             pytest.raises(SystemExit) as left,
         ):
-            main(["run", *self.all_of(arguments)])
+            main([*arguments])
         return int(left.value.code or 0), output.getvalue()
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:

@@ -1,0 +1,52 @@
+"""`bench rescore`: stored imputations scored again, without fitting anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench.cli.options import data_dir_option, results_option
+from bench.cli.stored import choose_results, comma_separated, filter_options
+from bench.errors import BenchError
+
+
+@click.command("rescore")
+@data_dir_option
+@filter_options
+@results_option
+def command(
+    data_dir: Path | None, preset: str | None, datasets: str | None, methods: str | None, results: Path
+) -> int:
+    """Score stored imputations again, by the judges and metrics that are there now.
+
+    For when FaceNet's weights, a better ResNet18 or a metric came after the runs: nothing is fitted again.
+    The RMSE must come out as stored, which proves an imputation to be the result's own. A data set that is
+    known by its path only is named by the path. Exit status 1: a cell could not be scored; it is as it was.
+    """
+    from bench.datasets import called
+    from bench.rescoring import rescore
+    from bench.results import clean
+
+    given = {called(name): name for name in comma_separated(datasets)}
+    refused = 0
+    for stored in choose_results(results, preset, datasets, methods):
+        title = clean(str(stored.path.parent.relative_to(results)))
+        try:
+            now = rescore(stored, given.get(stored.cell.dataset), data_dir)
+        except BenchError as error:
+            refused += 1
+            click.echo(f"{title}: left as it was: {clean(str(error))}", err=True)
+            continue
+        numbers = {name: (stored.metric(name).value, metric.value) for name, metric in now.metrics.items()}
+        changes = [
+            f"{clean(name)} {_shown(before)} -> {_shown(after)}"
+            for name, (before, after) in numbers.items()
+            if _shown(before) != _shown(after)
+        ]
+        click.echo(f"{title}: {', '.join(changes) or 'the same numbers'}")
+    return 1 if refused else 0
+
+
+def _shown(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"
