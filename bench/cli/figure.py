@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.options import results_option
-from bench.cli.stored import choose_results, comma_separated, filter_options, grouped, stored_below
+from bench.cli.stored import (
+    choose_results,
+    comma_separated,
+    filter_options,
+    grouped,
+    stored_below,
+    writing_output,
+)
 from bench.errors import BenchError
 from bench.names import unknown
 
@@ -68,6 +75,8 @@ def command(
     for name in wanted_formats:
         if name not in FORMATS:
             raise BenchError(unknown("format", name, FORMATS))
+    if not wanted_formats:
+        raise BenchError(f"--format names none; there is: {', '.join(FORMATS)}")
     positions = _whole_numbers(images)
     root = stored_below(results)
     chosen = _at_rates(choose_results(root, preset, datasets, methods), rates)
@@ -82,13 +91,9 @@ def command(
     with styled():
         for group, name in zip(groups, folder_names(groups), strict=True):
             for drawn in _figures(group, prflow_paper(), kinds or tuple(KINDS), positions, count, seed):
-                try:
+                with writing_output():
                     for path in save(drawn, folder / name, wanted_formats):
                         click.echo(f"wrote {path}")
-                except OSError as error:
-                    raise BenchError(
-                        f"cannot write {error.filename} ({error.strerror}); choose another --output"
-                    ) from error
                 written += 1
     if not written:
         pictures = "; pictures need each cell's samples.npz" * bool({"errors", "images"} & {*kinds})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +37,16 @@ def write_output(path: Path, text: str) -> None:
     """
     # Encoded before the file is opened, which empties what was there.
     content = text.encode(errors="replace")
-    try:
+    with writing_output():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+
+
+@contextlib.contextmanager
+def writing_output() -> Iterator[None]:
+    """Within it, a file that cannot be written is a BenchError which says what to do."""
+    try:
+        yield
     except OSError as error:
         raise BenchError(
             f"cannot write {error.filename} ({error.strerror}); choose another --output"

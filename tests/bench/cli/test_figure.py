@@ -63,6 +63,8 @@ def test_draws_what_is_asked_for(root: Path, tmp_path: Path, capsys: pytest.Capt
     [
         (["erors"], "unknown kind of figure 'erors'; did you mean 'errors'?"),
         (["--format", "jpg"], "'jpg'"),
+        (["--format", ""], "--format names none; there is: png, pdf"),
+        (["--output", "/dev/null/figures", "--format", "png"], "choose another --output"),
         (["errors", "--images", "3,99"], "image 99 is not stored; choose from 0 to 11"),
         (["errors", "--images", "three"], "--images 'three' are not whole numbers"),
         (["--rates", "0.7"], "no result at rate 0.7; there is: 0.6, 0.9"),
