@@ -132,8 +132,7 @@ class CellFolder:
         Raises:
             Held: another machine has taken the claimed cell over meanwhile; its result counts.
         """
-        if self._presence is not None and not self._presence.stands:
-            raise Held(f"{self.path} was taken over by another machine")
+        self._still_held()
         fault = fault_of({"schema": SCHEMA, **result})
         if fault is not None:
             # A number that no reader takes would be lost without a word.
@@ -142,9 +141,14 @@ class CellFolder:
             }
             result.clear()
             result.update(known, status="failed", error=f"its result could not be read back: {fault}")
-        write_json(self.path / "result.json", {"schema": SCHEMA, **without_places(result)})
+        write_json(self.path / "result.json", {"schema": SCHEMA, **_for_others(result)})
         if result["status"] == "ok" and "stopped" not in result.get("fit", {}):
             self.discard_checkpoints()
+
+    def _still_held(self) -> None:
+        """Raises Held where another machine has taken the claimed cell over meanwhile."""
+        if self._presence is not None and not self._presence.stands:
+            raise Held(f"{self.path} was taken over by another machine")
 
     def take_in(self, files: Mapping[str, bytes]) -> None:
         """Write the files of a cell that was run elsewhere, in their order."""
@@ -152,7 +156,12 @@ class CellFolder:
             write_atomically(self.path / name, partial(_put, content))
 
     def write_per_image(self, scores: Mapping[str, NDArray[np.floating]]) -> None:
-        """Keep each test image's own score, (N,) by metric, for paired tests between methods."""
+        """Keep each test image's own score, (N,) by metric, for paired tests between methods.
+
+        Raises:
+            Held: as `write`.
+        """
+        self._still_held()
         write_atomically(
             self.path / "per-image.npz",
             lambda file: np.savez_compressed(
@@ -182,6 +191,18 @@ class CellFolder:
                 imputed=np.rint(recovered[chosen] * 255).astype(np.uint8),
             ),
         )
+
+
+def _for_others(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A result without the folders of this machine, but with its settings as they were given.
+
+    Two fits that differ in the path of a file alone are two cells.
+    """
+    told: dict[str, Any] = without_places(result)
+    for name in ("cell", "method"):
+        if "settings" in result.get(name, {}):
+            told[name]["settings"] = result[name]["settings"]
+    return told
 
 
 def _lock(file: IO[Any], kind: int) -> bool:

@@ -1,7 +1,7 @@
 """`python -m benchmarks.floor`: where one MCFlow step's time goes, beside the least that it could take.
 
-The floor is the step's arithmetic over the rate of a large matrix product, and the bytes that its optimiser
-must move over the bandwidth of a large copy, both measured in the same run.
+The floor is the step's arithmetic over the rate of the quickest large matrix product, and the bytes that its
+optimiser must move over the bandwidth of a large copy, both measured in the same run.
 """
 
 from __future__ import annotations
@@ -40,10 +40,14 @@ def fastest(work: Callable[[], Any], times: int = 7) -> float:
 
 
 def matrix_rate(threads: int) -> float:
-    """Floating-point operations a second of a 1024 x 1024 float32 product."""
+    """Floating-point operations a second of the quickest of some large square float32 products."""
     torch.set_num_threads(threads)
-    a, b, out = torch.rand(1024, 1024), torch.rand(1024, 1024), torch.empty(1024, 1024)
-    return 2 * 1024**3 / fastest(lambda: torch.mm(a, b, out=out))
+    return max(_product_rate(size) for size in (512, 1024, 2048))
+
+
+def _product_rate(size: int) -> float:
+    a, b, out = torch.rand(size, size), torch.rand(size, size), torch.empty(size, size)
+    return 2 * size**3 / fastest(lambda: torch.mm(a, b, out=out), times=20)
 
 
 def bandwidth() -> float:

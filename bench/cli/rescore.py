@@ -9,6 +9,7 @@ import click
 from bench.cli.options import data_dir_option, results_option
 from bench.cli.stored import choose_results, comma_separated, filter_options
 from bench.errors import BenchError
+from bench.results import Metric, clean
 
 
 @click.command("rescore")
@@ -26,7 +27,6 @@ def command(
     """
     from bench.datasets import called
     from bench.rescoring import rescore
-    from bench.results import clean
 
     given = {called(name): name for name in comma_separated(datasets)}
     refused = 0
@@ -38,15 +38,14 @@ def command(
             refused += 1
             click.echo(f"{title}: left as it was: {clean(str(error))}", err=True)
             continue
-        numbers = {name: (stored.metric(name).value, metric.value) for name, metric in now.metrics.items()}
-        changes = [
-            f"{clean(name)} {_shown(before)} -> {_shown(after)}"
-            for name, (before, after) in numbers.items()
-            if _shown(before) != _shown(after)
-        ]
-        click.echo(f"{title}: {', '.join(changes) or 'the same numbers'}")
+        told = [_told(name, stored.metric(name), metric) for name, metric in now.metrics.items()]
+        click.echo(f"{title}: {', '.join(filter(None, told)) or 'the same numbers'}")
     return 1 if refused else 0
 
 
-def _shown(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4g}"
+def _told(name: str, before: Metric, now: Metric) -> str:
+    """What became of one metric; "" where its number prints as before."""
+    if now.value is None:
+        return f"{clean(name)} none ({now.reason})"
+    old, new = ("none" if value is None else f"{value:.4g}" for value in (before.value, now.value))
+    return "" if old == new else f"{clean(name)} {old} -> {new}"

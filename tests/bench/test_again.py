@@ -58,6 +58,26 @@ def test_a_fit_that_its_deadline_ended_goes_on_under_a_longer_one(bench: Bench) 
     assert "done before" in bench.run("--timeout", "1")[1]
 
 
+def test_settings_that_differ_in_a_path_are_two_cells(bench: Bench) -> None:
+    """A record keeps folders to itself elsewhere, but these tell one fit from another."""
+    bench.plugin()
+    plugin = bench.folder / "constant.py"
+    plugin.write_text(
+        plugin.read_text().replace("value: float = 0.25", "value: float = 0.25\n    file: str = ''")
+    )
+    for folder in ("one", "two"):
+        given = f"/data/{folder}/weights.pt"
+        assert bench.run("--set", f"constant.file={given}")[0] == 0
+        assert "done before" in bench.run("--set", f"constant.file={given}")[1]
+        assert bench.run("--set", f"constant.file={given}", "--rerun")[0] == 0
+    stored = [one["cell"]["settings"] for one in bench.results()]
+    assert stored == [{"file": "/data/one/weights.pt"}, {"file": "/data/two/weights.pt"}]
+    status, table = bench.call("table", "--methods", "constant")
+    assert status == 0 and "left out" not in table
+    assert "/data/one/weights.pt" in table and "/data/two/weights.pt" in table
+    assert "2 done" in bench.call("status", f"--plugin={plugin}")[1]
+
+
 def test_another_precision_is_another_number_only_where_it_is_asked_for(bench: Bench) -> None:
     bench.plugin()
     bench.run("--precision", "float32")

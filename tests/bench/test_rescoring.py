@@ -96,7 +96,7 @@ def test_a_judge_that_came_later(measured: Bench, other_judge: lenet.LeNet) -> N
         own = stored["scores"][stored["metrics"].tolist().index("scc")]
     assert own.mean() == pytest.approx(right[1])
     # A run finds it done.
-    assert measured.run()[0] == 0
+    assert "done before" in measured.run()[1]
     assert document_of(measured)["provenance"]["rescored"] == rescored
 
 
@@ -161,6 +161,27 @@ def test_a_judge_that_is_gone_loses_no_number(measured: Bench, monkeypatch: pyte
     status, printed = measured.call("rescore")
     assert status == 1 and "its scc would be lost: the judge is gone" in printed
     assert everything(measured) == before
+
+
+def test_a_cell_that_was_taken_over_stays_as_it_was(
+    measured: Bench, other_judge: lenet.LeNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.presence.Presence.stands", False)
+    before = everything(measured)
+    status, printed = measured.call("rescore")
+    assert status == 1 and "taken over by another machine" in printed
+    assert everything(measured) == before
+
+
+def fails(scoring: Scoring) -> dict[str, Any]:
+    raise RuntimeError("no model file")
+
+
+def test_a_metric_that_fails_is_told(measured: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("mae", f"{__name__}:fails", metrics.GROUP)
+    monkeypatch.setattr(metrics, "entry_points", lambda group: [point] if group == metrics.GROUP else [])
+    status, printed = measured.call("rescore")
+    assert status == 0 and "mae none (" in printed and "no model file" in printed
 
 
 def brightness(scoring: Scoring) -> dict[str, Any]:
