@@ -18,6 +18,8 @@ from bench.errors import BenchError, Unavailable
 from bench.results import clean
 
 Lines = Iterator["Finding"]
+MADE_AGAIN = ("complete", "incomplete", "decoded", "features", "methods")
+"""What of the cache a run makes by itself. What else is there was downloaded, trained or put there."""
 LATEX = ("pdflatex", "xelatex", "lualatex", "tectonic")
 
 
@@ -248,7 +250,8 @@ def caches() -> Lines:
     for path in found:
         files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
         size = sum(file.stat().st_size for file in files) / 1e6
-        yield Finding("ok", f"{clean(path.name)}: {size:,.0f} MB; can be deleted, is made again")
+        told = "; can be deleted, is made again" if path.name in MADE_AGAIN else ""
+        yield Finding("ok", f"{clean(path.name)}: {size:,.0f} MB{told}")
     if not found:
         yield Finding("ok", f"{root} holds nothing yet")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,43 @@ from bench import datasets, judges
 from bench.datasets.locations import weights_folder
 from bench.errors import BenchError
 from bench.names import unknown
+from bench.store import CellFolder, Held
 from classifiers import training, weights
 
 REPORT_SECONDS = 30.0
+LOOK_SECONDS = 1.0
+
+Say = Callable[[str], None]
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def alone(say: Say = _to_stderr) -> Iterator[None]:
+    """Within it, no other process trains a judge into this cache folder; one that does is waited for.
+
+    All of them keep their checkpoints there, under the same names.
+
+    Raises:
+        BenchError: the folder cannot be written, or its file system knows no locks.
+    """
+    with contextlib.ExitStack() as stack:
+        if not _claimed(stack):
+            say("another process trains a judge; waiting for it")
+            while not _claimed(stack):
+                time.sleep(LOOK_SECONDS)
+        yield
+
+
+def _claimed(stack: contextlib.ExitStack) -> bool:
+    """Hold the judges' folder until the stack is closed, as a run holds a cell's; False where it is held."""
+    try:
+        stack.enter_context(CellFolder(weights_folder(), Path()).claimed())
+    except Held:
+        return False
+    return True
 
 
 def train_judge(
@@ -28,7 +63,26 @@ def train_judge(
     *,
     output: Path | None = None,
     device: torch.device | None = None,
-    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+    say: Say = _to_stderr,
+) -> dict[str, Any]:
+    """As `train_alone`, once no other process trains a judge.
+
+    Raises:
+        BenchError: the data set has no judge to train; or as `alone` and `train_alone`.
+    """
+    if dataset not in judges.TRAINED:
+        raise BenchError(unknown("judge to train", dataset, judges.TRAINED))
+    with alone(say):
+        return train_alone(dataset, data_dir, output=output, device=device, say=say)
+
+
+def train_alone(
+    dataset: str,
+    data_dir: Path | None = None,
+    *,
+    output: Path | None = None,
+    device: torch.device | None = None,
+    say: Say = _to_stderr,
 ) -> dict[str, Any]:
     """Train the judge of `dataset`, or go on from its checkpoint in the cache folder, and save it.
 
@@ -42,11 +96,9 @@ def train_judge(
         The weights' metadata; "accuracy" is measured on the complete test images with the weights as saved.
 
     Raises:
-        BenchError: the data set has no judge to train, its files are missing, or the checkpoint
-            belongs to another training.
+        BenchError: the data set's files are missing or too few, or the checkpoint belongs to another
+            training.
     """
-    if dataset not in judges.TRAINED:
-        raise BenchError(unknown("judge to train", dataset, judges.TRAINED))
     spec = judges.TRAINED[dataset]
     device = device or judges.best_device()
     data = datasets.load(dataset, data_dir)
@@ -92,7 +144,7 @@ def _provenance(data: datasets.Dataset, schedule: training.Schedule, device: tor
     }
 
 
-def _reporter(say: Callable[[str], None]) -> Callable[[training.TrainingProgress], None]:
+def _reporter(say: Say) -> Callable[[training.TrainingProgress], None]:
     """Says where the training stands: an estimate after its first steps, then twice a minute."""
     last = 0.0
     calls = 0

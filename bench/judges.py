@@ -19,7 +19,7 @@ from bench.cache import cache_dir
 from bench.datasets.locations import FACENET_FILES, facenet_file, weights_folder
 from bench.errors import BenchError, Unavailable
 from bench.files import write_atomically
-from classifiers import weights
+from classifiers import facenet, weights
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,9 @@ def describe(model: Any) -> dict[str, Any]:
 def judge_for(dataset: str, data_dir: Path | None = None) -> Judge:
     """The judge of a data set, with its weights.
 
-    LeNet judges MNIST, ResNet18 CIFAR-10, FaceNet CelebA. Weights come from the package, then from the
-    cache folder; where neither has them, LeNet and ResNet18 are trained now, and say so.
+    LeNet judges MNIST, ResNet18 CIFAR-10, FaceNet CelebA. Weights come from the cache folder, where
+    `bench train-judge` puts them, then from the package, so that a user's own training counts; where neither
+    has them, LeNet and ResNet18 are trained now, and say so.
 
     Args:
         dataset: `mnist`, `cifar10`, `celeba`; any other has no judge.
@@ -154,7 +155,7 @@ def judge_for(dataset: str, data_dir: Path | None = None) -> Judge:
 
     Raises:
         Unavailable: the data set has no judge, or FaceNet's weights can't be had.
-        BenchError: a file of weights is damaged.
+        BenchError: a file of weights is damaged, or a judge cannot be trained.
     """
     return _judge_for(dataset, data_dir)
 
@@ -176,7 +177,7 @@ def judge_at_hand(dataset: str, data_dir: Path | None = None) -> Judge | None:
     """
     if dataset in TRAINED:
         return _kept(TRAINED[dataset])
-    return _facenet(data_dir) if facenet_file(data_dir) else None
+    return _facenet(data_dir) if _facenet_here(data_dir) else None
 
 
 def _trained(dataset: str, data_dir: Path | None) -> Judge:
@@ -184,15 +185,20 @@ def _trained(dataset: str, data_dir: Path | None) -> Judge:
     kept = _kept(spec)
     if kept is not None:
         return kept
-    from bench.judge_training import train_judge
+    from bench.judge_training import alone, train_alone
 
-    train_judge(dataset, data_dir)
+    with alone():
+        # Whoever was waited for has trained this judge, mostly.
+        kept = _kept(spec)
+        if kept is not None:
+            return kept
+        train_alone(dataset, data_dir)
     return _loaded(spec, weights_folder())
 
 
 def _kept(spec: Trained) -> Judge | None:
-    """The judge with the package's weights, else the cache folder's; None where neither has them."""
-    for folder in (weights.PACKAGED, weights_folder()):
+    """The judge with the cache folder's weights, else the package's; None where neither has them."""
+    for folder in (weights_folder(), weights.PACKAGED):
         try:
             return _loaded(spec, folder)
         except FileNotFoundError:
@@ -217,9 +223,7 @@ def _loaded(spec: Trained, folder: Path) -> Judge:
 
 
 def _facenet(data_dir: Path | None) -> Judge:
-    from classifiers import facenet
-
-    path = facenet_file(data_dir)
+    path = _facenet_here(data_dir)
     try:
         model = facenet.from_file(path) if path else facenet.from_download()
     except facenet.FaceNetUnavailable as error:
@@ -229,3 +233,12 @@ def _facenet(data_dir: Path | None) -> Judge:
         ) from error
     metadata = {**describe(model), "weights": weights.fingerprint(model.network.state_dict())}
     return Judge(model, metadata, has_classes=False)
+
+
+def _facenet_here(data_dir: Path | None) -> Path | None:
+    """FaceNet's weights: a file for bench, else facenet-pytorch's own download; None where neither is there.
+
+    Raises:
+        BenchError: BENCH_FACENET names no file.
+    """
+    return facenet_file(data_dir) or facenet.downloaded(FACENET_FILES[1])

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.datasets import BUILT_IN
 from bench.errors import BenchError
 from bench.failures import MESSAGE_CHARACTERS, TRACEBACK_CHARACTERS, failure
 from bench.files import CappedLog, telling_of_a_full_disk
@@ -290,6 +291,7 @@ class _Running:
         self._stop = stop
         self._told: dict[str, Any] = {}
         self._noted = 0.0
+        self._scoring_seconds = max(machine.timeout or 0, SCORING_SECONDS)
         self._scored_by: float | None = None
         self._late = False
 
@@ -326,7 +328,7 @@ class _Running:
             return
         now = time.monotonic()
         if event.get("stage") == "scoring" and self._machine.timeout is not None:
-            self._scored_by = now + max(self._machine.timeout, SCORING_SECONDS)
+            self._scored_by = now + self._scoring_seconds
         if "stage" in event or now - self._noted > NOTE_SECONDS:
             self._noted = now
             self._folder.note(event)
@@ -349,7 +351,7 @@ class _Running:
         elif "stopped" in self._told or self._stop.asked.is_set() or self._stop.now.is_set():
             return None
         elif self._late:
-            outcome = {"status": "timeout", "error": "scoring did not end and was ended"}
+            outcome = {"status": "timeout", "error": self._why_late()}
         else:
             error = f"the cell's process ended without a result ({self._child.how_it_ended})"
             status = "out-of-memory" if self._child.out_of_memory else "failed"
@@ -357,3 +359,10 @@ class _Running:
         if outcome["status"] not in ("ok", "interrupted"):
             outcome.setdefault("traceback", printed)
         return outcome
+
+    def _why_late(self) -> str:
+        dataset = self._given["dataset"]
+        advice = f"a --timeout above {self._scoring_seconds:.0f} allows it more"
+        if dataset in BUILT_IN:
+            advice = f"`bench prepare --dataset {dataset}` gets the judge ready ahead of time, and {advice}"
+        return f"scoring did not end within {self._scoring_seconds:.0f} s and was ended; {advice}"

@@ -68,6 +68,13 @@ def from_file(path: Path) -> FaceNet:
     return FaceNet(network.eval())
 
 
+def downloaded(name: str) -> Path | None:
+    """The file `name` where facenet-pytorch keeps what it downloads; None where it is not there."""
+    # Its folder lies beside that of torch.hub; to ask the package itself takes seconds.
+    path = Path(torch.hub.get_dir()).parent / "checkpoints" / name
+    return path if path.is_file() else None
+
+
 def from_download() -> FaceNet:
     """Build FaceNet with the VGGFace2 weights that facenet-pytorch downloads and keeps.
 

@@ -87,9 +87,14 @@ def train(
         checkpoint: a safetensors file, written every minute and after every stage.
 
     Raises:
-        ValueError: the checkpoint belongs to another schedule or other images.
+        ValueError: there are fewer images than one batch, or the checkpoint belongs to another schedule or
+            other images.
         FloatingPointError: the loss became infinite or NaN.
     """
+    if len(images) < schedule.batch_size:
+        raise ValueError(
+            f"{len(images)} training images are fewer than one batch of {schedule.batch_size}; give more"
+        )
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     images, labels = images.to(device), labels.to(device)
     optimizer = torch.optim.SGD(
@@ -195,15 +200,19 @@ def _save(path: Path, key: str, step: int, model: nn.Module, optimizer: torch.op
 
 
 def _resume(path: Path, key: str, model: nn.Module, optimizer: torch.optim.SGD) -> int:
-    """Load a checkpoint where there is one; the number of steps done."""
+    """Load a checkpoint where there is a whole one; the number of steps done."""
     if not path.exists():
         return 0
     device = str(next(model.parameters()).device)
-    with safetensors.safe_open(path, framework="pt", device=device) as file:
-        metadata = file.metadata()
-        if metadata["key"] != key:
-            raise ValueError(f"{path} was made with another schedule or other images: remove it")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    try:
+        with safetensors.safe_open(path, framework="pt", device=device) as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError:
+        # Torn, as a disk that failed leaves it: training anew costs time, and nothing else.
+        return 0
+    if metadata.get("key") != key:
+        raise ValueError(f"{path} was made with another schedule or other images: remove it")
     model.load_state_dict(
         {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
     )

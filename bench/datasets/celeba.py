@@ -8,6 +8,7 @@ Liu, Luo, Wang, Tang, "Deep learning face attributes in the wild", 2015.
 from __future__ import annotations
 
 import hashlib
+import re
 import zipfile
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,9 @@ from bench.datasets.locations import Listing, data_folders
 from bench.errors import BenchError
 
 ARCHIVE = "img_align_celeba.zip"
-FOLDERS = ("celeba/img_align_celeba", "img_align_celeba", "celeba", "")
+FOLDERS = ("celeba/img_align_celeba", "img_align_celeba", "celeba")
+NAME = re.compile(r"\d{6}\.(jpg|png)", re.ASCII)
+"""What CelebA calls its images, aligned ones .jpg or .png."""
 HOME = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 SIZE = 32
 SHAPE = (3, SIZE, SIZE)
@@ -45,7 +48,8 @@ def load(data_dir: Path | None = None) -> Dataset:
 
     Args:
         data_dir: a folder with, in it or in its `celeba/`, the archive or the folder `img_align_celeba/`;
-            BENCH_DATA where it is None; then the cache folder.
+            BENCH_DATA where it is None; then the cache folder. Where neither has them, a folder that holds
+            nothing but images with CelebA's own names.
 
     Raises:
         BenchError: nothing is found, or a file is damaged or not the published one.
@@ -63,14 +67,24 @@ def load(data_dir: Path | None = None) -> Dataset:
 
 def locate(data_dir: Path | None = None) -> Path | None:
     """The archive or the folder of images that CelebA is read from; None where there is none."""
-    for given in data_folders(data_dir):
+    places = data_folders(data_dir)
+    for given in places:
         for archive in (given / ARCHIVE, given / "celeba" / ARCHIVE):
             if archive.is_file():
                 return archive
-        for folder in (given / name for name in FOLDERS):
+        named = [given / name for name in FOLDERS]
+        if given.resolve().name in FOLDERS:
+            named.append(given)
+        for folder in named:
             if folder.is_dir() and list_images(folder):
                 return folder
-    return None
+    # A folder of another name may hold anyone's pictures.
+    return next((given for given in places if _holds_only_celeba(given)), None)
+
+
+def _holds_only_celeba(folder: Path) -> bool:
+    images = list_images(folder)
+    return bool(images) and all(NAME.fullmatch(image.name) for image in images)
 
 
 def listing(data_dir: Path | None = None) -> Listing:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from bench.errors import BenchError, Unavailable
+from bench.files import CannotWrite
 from bench.metrics.scoring import Scoring
 from bench.results import Metric as StoredMetric
 
@@ -49,9 +50,11 @@ def registered() -> dict[str, EntryPoint]:
 def score_all(scoring: Scoring) -> dict[str, dict[str, Any]]:
     """Every metric's scores by its name.
 
-    One that is not available here, or a plugin's that fails, has the value None and a "reason" on one line.
+    One that is not available here, or whose judge cannot be had, or a plugin's that fails, has the value None
+    and a "reason" on one line.
 
     Raises:
+        CannotWrite: the disk is full.
         BenchError: a name is used twice.
     """
     plugins = registered()
@@ -61,7 +64,9 @@ def score_all(scoring: Scoring) -> dict[str, dict[str, Any]]:
         metric: Metric = importlib.import_module(f"bench.metrics.{name}").score
         try:
             scores[name] = metric(scoring)
-        except Unavailable as error:
+        except CannotWrite:
+            raise
+        except (BenchError, Unavailable) as error:
             scores[name] = {"value": None, "reason": str(error)}
     shared = _read_only(scoring)
     for name, entry in plugins.items():

@@ -21,6 +21,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("BENCH_DATA", "BENCH_FACENET"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "cache"
 
@@ -103,7 +104,19 @@ def test_caches_are_told_with_their_sizes(own_cache: Path) -> None:
     (own_cache / "decoded" / "x").mkdir(parents=True)
     (own_cache / "decoded" / "x" / "train.npy").write_bytes(bytes(7_000_000))
     (finding,) = caches()
-    assert finding.text.startswith("decoded: 7 MB")
+    assert finding.text == "decoded: 7 MB; can be deleted, is made again"
+
+
+def test_what_was_fetched_or_trained_is_not_called_made_again(own_cache: Path) -> None:
+    for name in ("judges/20180402-114759-vggface2.pt", "celeba/img_align_celeba.zip"):
+        (own_cache / name).parent.mkdir(parents=True)
+        (own_cache / name).write_bytes(bytes(3_000_000))
+    (own_cache / "cifar-10-python.tar.gz").write_bytes(bytes(2_000_000))
+    assert [finding.text for finding in caches()] == [
+        "celeba: 3 MB",
+        "cifar-10-python.tar.gz: 2 MB",
+        "judges: 3 MB",
+    ]
 
 
 def test_latex_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,6 +149,24 @@ def test_facts_that_no_json_can_hold_do_not_cost_the_fit(ended: tuple[Bench, int
     assert result["fit"] == {"best": None, "model": "ReLU()"}
 
 
+def test_a_scoring_that_takes_too_long_says_what_helps(bench: Bench, tmp_path: Path) -> None:
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    code = "def slow(scoring):\n    import time\n    time.sleep(600)\n"
+    install(packages, "slowness", {"bench.metrics": {"slow": "slowness:slow"}}, code)
+    bench.monkeypatch.syspath_prepend(packages)
+    bench.environment["PYTHONPATH"] = str(packages)
+    bench.monkeypatch.setattr("bench.worker.SCORING_SECONDS", 0.1)
+    bench.plugin()
+    assert bench.run("--timeout", "4")[0] == 1
+    (result,) = bench.results()
+    assert result["status"] == "timeout"
+    assert result["error"] == (
+        "scoring did not end within 4 s and was ended; `bench prepare --dataset mnist` gets the judge ready "
+        "ahead of time, and a --timeout above 4 allows it more"
+    )
+
+
 def test_failures_are_kept_and_rerun_failed_tries_just_those(bench: Bench) -> None:
     count = "open('NAME.txt', 'a').write('x')"
     bench.plugin(count.replace("NAME", "sound"), "sound")

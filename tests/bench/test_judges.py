@@ -1,6 +1,8 @@
 """The judges: the shipped one on real digits, the others' weights found, trained or refused."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ from bench import datasets, judge_training, judges
 from bench.cli import main
 from bench.datasets.locations import facenet_file, weights_folder
 from bench.errors import BenchError, Unavailable
+from bench.files import CannotWrite
 from bench.metrics import Scoring, score_all
 from classifiers import facenet, lenet, training, vision, weights
 from classifiers.training import Schedule, Stage
+from tests.bench.command import wait_for
 from tests.real import mnist_pixels
 
 
@@ -23,6 +27,7 @@ from tests.real import mnist_pixels
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     judges._judge_for.cache_clear()
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.delenv("BENCH_FACENET", raising=False)
     monkeypatch.delenv("BENCH_DATA", raising=False)
     return tmp_path / "cache"
@@ -120,7 +125,61 @@ def test_a_judge_that_is_not_there_is_trained_once_and_kept(
     again = judges.judge_for("mnist")
     assert capsys.readouterr().err == ""
     assert again.metadata == judge.metadata
-    assert [path.name for path in weights_folder().iterdir()] == ["lenet-mnist.safetensors"]
+    assert kept_files() == ["lenet-mnist.safetensors"]
+
+
+def kept_files() -> list[str]:
+    return [path.name for path in weights_folder().iterdir() if path.name[0] != "."]
+
+
+def test_weights_of_the_user_s_own_training_come_before_the_package_s(few_digits: datasets.Dataset) -> None:
+    judge_training.train_judge("mnist")
+    own = weights.load(weights_folder(), "lenet-mnist")[1]
+    assert own["weights"] != weights.load(weights.PACKAGED, "lenet-mnist")[1]["weights"]
+    assert judges.judge_for("mnist").metadata == own
+    at_hand = judges.judge_at_hand("mnist")
+    assert at_hand is not None and at_hand.metadata == own
+
+
+def test_own_weights_stand_in_for_damaged_ones_of_the_package(
+    few_digits: datasets.Dataset, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = own_cache / "package"
+    damaged.mkdir(parents=True)
+    (damaged / "lenet-mnist.safetensors").write_bytes(b"torn")
+    monkeypatch.setattr(weights, "PACKAGED", damaged)
+    judge_training.train_judge("mnist")
+    assert judges.judge_for("mnist").metadata == weights.load(weights_folder(), "lenet-mnist")[1]
+
+
+def test_of_two_cells_that_need_a_judge_one_trains_it(
+    few_digits: datasets.Dataset, own_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(weights, "PACKAGED", own_cache / "nothing")
+    monkeypatch.setattr(judge_training, "LOOK_SECONDS", 0.05)
+    # Both write a checkpoint after each of their steps.
+    monkeypatch.setattr(training, "SAVE_SECONDS", -1.0)
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda _: judges._trained("mnist", None), range(2)))
+    said = capsys.readouterr().err
+    assert said.count("training LeNet") == 1
+    assert said.count("another process trains a judge; waiting for it") == 1
+    assert found[0].metadata == found[1].metadata
+    assert kept_files() == ["lenet-mnist.safetensors"]
+
+
+def test_a_training_by_hand_waits_for_that_of_a_cell(
+    few_digits: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge_training, "LOOK_SECONDS", 0.05)
+    said: list[str] = []
+    with ThreadPoolExecutor() as pool:
+        with judge_training.alone():
+            by_hand = pool.submit(judge_training.train_judge, "mnist", say=said.append)
+            wait_for(lambda: said)
+            assert said == ["another process trains a judge; waiting for it"]
+        by_hand.result()
+    assert said[1].startswith("training LeNet")
 
 
 def test_a_killed_training_of_a_judge_goes_on(
@@ -136,12 +195,70 @@ def test_a_killed_training_of_a_judge_goes_on(
     with pytest.raises(KeyboardInterrupt):
         judge_training.train_judge("mnist", output=tmp_path / "killed", say=kill)
     assert not (tmp_path / "killed").exists()
-    resumed = judge_training.train_judge("mnist", output=tmp_path / "killed")
+    assert (weights_folder() / "lenet-mnist.checkpoint").exists()
+    said: list[str] = []
+    resumed = judge_training.train_judge("mnist", output=tmp_path / "killed", say=said.append)
+    # Killed in its 10th step, which is not in the checkpoint then; it tells of the 10th from there.
+    assert next(line for line in said if line.startswith("step")).startswith("step 19 of 60")
     assert resumed == whole
     assert (
         weights.load(tmp_path / "killed", "lenet-mnist")[1]
         == weights.load(tmp_path / "whole", "lenet-mnist")[1]
     )
+
+
+def test_fewer_images_than_one_batch_are_refused(
+    few_digits: datasets.Dataset, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    schedule = replace(lenet.SCHEDULES["cpu"], batch_size=1001)
+    monkeypatch.setattr(lenet, "SCHEDULES", {"cpu": schedule, "gpu": schedule})
+    with pytest.raises(SystemExit) as ended:
+        main(["train-judge", "mnist"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: 1000 training images are fewer than one batch of 1001; give more"
+    ]
+
+
+def few_scores() -> dict[str, dict[str, Any]]:
+    """The scores of black images in the place of 100 real digits."""
+    truth = mnist_pixels("t10k", 100).numpy()
+    black = np.zeros(truth.shape, np.float32)
+    observed, labels = np.zeros((100, 1, 28, 28), bool), np.zeros(100, np.int64)
+    return score_all(Scoring(truth, black, observed, labels, truth, "sha256:0", "mnist"))
+
+
+def test_damaged_weights_cost_no_other_score(own_cache: Path) -> None:
+    weights_folder().mkdir(parents=True)
+    (weights_folder() / "lenet-mnist.safetensors").write_bytes(b"torn")
+    scores = few_scores()
+    assert scores["rmse"]["value"] > 0
+    for name in ("fid", "scc"):
+        assert scores[name]["value"] is None
+        assert "lenet-mnist.safetensors cannot be read" in scores[name]["reason"]
+        assert "\n" not in scores[name]["reason"]
+
+
+def test_a_checkpoint_of_another_schedule_costs_no_other_score(
+    few_digits: datasets.Dataset, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "PACKAGED", own_cache / "nothing")
+    checkpoint = weights_folder() / "lenet-mnist.checkpoint"
+    checkpoint.parent.mkdir(parents=True)
+    safetensors.torch.save_file({"a": torch.zeros(1)}, checkpoint, {"key": "other", "step": "1"})
+    scores = few_scores()
+    assert scores["rmse"]["value"] > 0
+    assert scores["scc"]["value"] is None
+    assert "was made with another schedule or other images: remove it" in scores["scc"]["reason"]
+
+
+def test_a_full_disk_stops_the_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> judges.Judge:
+        raise CannotWrite("cannot write there: No space left on device; make room there")
+
+    monkeypatch.setattr("bench.metrics.fid.judge_for", full)
+    with pytest.raises(CannotWrite, match="No space left"):
+        few_scores()
 
 
 def test_damaged_weights_are_refused_in_one_line(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +299,6 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     monkeypatch.setattr(vision.load("facenet_pytorch.models.utils.download"), "urlopen", refuse)
-    monkeypatch.setenv("TORCH_HOME", "/nonexistent-torch-home")
 
 
 def test_facenet_comes_from_a_named_file(facenet_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,6 +317,19 @@ def test_facenet_comes_from_a_named_file(facenet_weights: Path, monkeypatch: pyt
 
 def test_facenet_is_found_in_the_data_folder(facenet_weights: Path) -> None:
     assert facenet_file(facenet_weights.parent) == facenet_weights
+
+
+def test_facenet_is_found_where_its_own_package_keeps_it(tmp_path: Path, offline: None) -> None:
+    assert judges.judge_at_hand("celeba") is None
+    torch.manual_seed(0)
+    whole = vision.load("facenet_pytorch").InceptionResnetV1(classify=True, num_classes=8631)
+    path = tmp_path / "torch" / "checkpoints" / "20180402-114759-vggface2.pt"
+    path.parent.mkdir(parents=True)
+    torch.save(whole.state_dict(), path)
+    judge = judges.judge_at_hand("celeba")
+    assert judge is not None
+    by_the_package = facenet.from_download().network.state_dict()
+    assert judge.metadata["weights"] == weights.fingerprint(by_the_package)
 
 
 def test_a_named_file_that_is_not_there_is_refused_before_any_fit(

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -105,6 +106,39 @@ def test_a_checkpoint_of_other_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"judge\.checkpoint.*remove it"):
         other = replace(SCHEDULE, seed=1)
         training.train(tiny(), images, labels, other, fingerprint="f", checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 100, -1])
+def test_a_torn_checkpoint_counts_as_none(tmp_path: Path, kept: int) -> None:
+    images, labels = red_or_blue()
+    checkpoint = tmp_path / "judge.checkpoint"
+    training.train(tiny(), images, labels, SCHEDULE, fingerprint="f", checkpoint=checkpoint)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:kept])
+    seen: list[int] = []
+    training.train(
+        tiny(),
+        images,
+        labels,
+        SCHEDULE,
+        fingerprint="f",
+        checkpoint=checkpoint,
+        report=lambda progress: seen.append(progress.step),
+    )
+    assert seen == list(range(1, 21))
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    images, labels = red_or_blue()
+    checkpoint = tmp_path / "judge.checkpoint"
+    safetensors.torch.save_file({"weight": torch.zeros(2)}, checkpoint)
+    with pytest.raises(ValueError, match=r"judge\.checkpoint.*remove it"):
+        training.train(tiny(), images, labels, SCHEDULE, fingerprint="f", checkpoint=checkpoint)
+
+
+def test_fewer_images_than_one_batch_are_refused() -> None:
+    images, labels = red_or_blue(7)
+    with pytest.raises(ValueError, match="7 training images are fewer than one batch of 8; give more"):
+        training.train(tiny(), images, labels, SCHEDULE, fingerprint="f")
 
 
 def test_an_infinite_loss_stops_the_training() -> None:

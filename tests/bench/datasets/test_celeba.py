@@ -73,6 +73,37 @@ def test_where_a_folder_may_be(celeba_slice: Path, tmp_path: Path, place: str) -
     assert celeba.locate(tmp_path / "data") == tmp_path / "data" / place
 
 
+def test_stray_pictures_are_not_celeba(celeba_slice: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    save(folder / "holiday.jpg", 178, 218)
+    assert celeba.locate(folder) is None
+    # Not even beside some that are.
+    shutil.copytree(celeba_slice, folder, dirs_exist_ok=True)
+    assert celeba.locate(folder) is None
+    (folder / "holiday.jpg").unlink()
+    assert celeba.locate(folder) == folder
+
+
+def test_images_without_a_folder_s_name_come_after_what_has_one(
+    celeba_slice: Path, tmp_path: Path, cache: Path
+) -> None:
+    shutil.copytree(celeba_slice, tmp_path / "data")
+    official = cache / "celeba" / celeba.ARCHIVE
+    official.parent.mkdir(parents=True)
+    official.touch()
+    assert celeba.locate(tmp_path / "data") == official
+
+
+@pytest.mark.parametrize("place", ["celeba", "img_align_celeba"])
+def test_a_folder_of_celeba_s_name_may_itself_be_the_data_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    save(tmp_path / place / "face_1.png", 178, 218)
+    assert celeba.locate(tmp_path / place) == tmp_path / place
+    monkeypatch.chdir(tmp_path / place)
+    assert celeba.locate(Path()) == Path()
+
+
 def archive(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder's images as the official archive would hold them, torchvision's checksum set to match."""
     path = folder / "celeba" / celeba.ARCHIVE

@@ -7,6 +7,7 @@ import urllib.error
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.cli import main
@@ -120,6 +121,30 @@ def test_prepare_reports_a_judge_that_cannot_be_had(
     monkeypatch.setattr(sys.modules["bench.judges"], "judge_for", refuse)
     assert call("prepare", "--dataset", "cifar10", "--data-dir", str(cifar10_folder)) == 1
     assert "error: no judge for cifar10: its weights are not here" in capsys.readouterr().err
+
+
+def test_prepare_expands_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judged: list[Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert call("prepare", "--dataset", "mnist", "--data-dir=~/new") == 0
+    assert (tmp_path / "home" / "new").is_dir()
+    assert not (tmp_path / "~").exists()
+    assert judged == [("mnist", tmp_path / "home" / "new")]
+
+
+def test_prepare_takes_a_set_of_one_s_own_without_a_judge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "bench.judges")
+    images = np.zeros((3, 8, 8), np.uint8)
+    np.savez(tmp_path / "own.npz", train=images, test=images)
+    monkeypatch.chdir(tmp_path)
+    assert call("prepare", "--dataset", "own.npz") == 0
+    printed = capsys.readouterr()
+    assert "own.npz: no judge knows its images" in printed.out
+    assert printed.err == ""
 
 
 def test_prepare_refuses_an_unknown_name_before_any_work(
