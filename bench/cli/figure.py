@@ -30,7 +30,7 @@ KINDS = {
     "errors": "Figures 2 and 3: imputed images over their error maps, groups by rate",
     "images": "Figures 4 and 5: complete, observed, and a column a method",
     "rates": "each metric against the rate, with intervals",
-    "cost": "each metric against the seconds of the fit",
+    "cost": "each metric against the seconds of fit and imputing",
     "training": "losses by epoch",
     "ranks": "critical-difference diagrams over data sets and rates",
 }

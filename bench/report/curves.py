@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.report.groups import Group
@@ -34,13 +34,19 @@ class Curve:
     """One method on one data set.
 
     Attributes:
+        runs: the points, those at rates that follow each other together: between two runs lies a rate that
+            the group has and this method has no number at.
         published: (rate, value) of the paper, at the rates that ours have.
     """
 
     line: Line
     label: str
-    points: tuple[Point, ...]
+    runs: tuple[tuple[Point, ...], ...]
     published: tuple[tuple[float, float], ...]
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        return tuple(point for run in self.runs for point in run)
 
 
 def curves(group: Group, paper: Published, dataset: str, score: Score) -> list[Curve]:
@@ -48,16 +54,27 @@ def curves(group: Group, paper: Published, dataset: str, score: Score) -> list[C
     found = []
     rates = sorted({result.cell.rate for result in group.of_dataset(dataset)})
     for line in (line for line in all_lines(group, paper) if line.dataset == dataset):
-        points = tuple(point for rate in rates if (point := _point(line, rate, score.name)))
+        runs = _runs(_point(line, rate, score.name) for rate in rates)
         published = tuple(
             (rate, value)
             for rate in rates
             if not line.settings and not score.ratio and group.mechanism == MECHANISM
             if (value := paper.value(score.name, dataset, line.method, rate)) is not None
         )
-        if points:
-            found.append(Curve(line, line.label(group), points, published))
+        if runs:
+            found.append(Curve(line, line.label(group), runs, published))
     return found
+
+
+def _runs(points: Iterable[Point | None]) -> tuple[tuple[Point, ...], ...]:
+    """Points cut apart wherever there is None between them."""
+    runs: list[list[Point]] = [[]]
+    for point in points:
+        if point is None:
+            runs.append([])
+        else:
+            runs[-1].append(point)
+    return tuple(tuple(run) for run in runs if run)
 
 
 def _point(line: Line, rate: float, name: str) -> Point | None:

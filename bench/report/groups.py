@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bench.report.published import SPELLING
-from bench.results import Result, clean
+from bench.results import Metric, Result, clean
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,17 @@ class _Variant:
 
 
 def spelled(kind: Literal["dataset", "method"], name: str, results: Iterable[Result] = ()) -> str:
-    """How a data set or method is spelled: as its results say, else as the paper does, else its name."""
-    said = (getattr(result.display, kind) for result in results if getattr(result.cell, kind) == name)
-    return next((label for label in said if label), SPELLING.get(name, name))
+    """How a data set or method is spelled: as its results say, else as the paper does, else its name.
+
+    Where another one of the results is spelled the same, its name in brackets tells it apart.
+    """
+    said = {name: ""}
+    for result in results:
+        own = getattr(result.cell, kind)
+        said[own] = said.get(own) or getattr(result.display, kind)
+    labels = {own: label or SPELLING.get(own, own) for own, label in said.items()}
+    alike = [own for own, label in labels.items() if label == labels[name]]
+    return f"{labels[name]} ({name})" if len(alike) > 1 and labels[name] != name else labels[name]
 
 
 def count(number: object) -> str:
@@ -102,7 +110,7 @@ def group_results(results: Iterable[Result]) -> tuple[list[Group], list[str]]:
             for found in variants.values():
                 if part < len(found):
                     own += _without_repetitions(found[part].results, warnings)
-            remarks = (*split, *_disagreements(own))
+            remarks = (*split, *_disagreements(own), *_code_remarks(own))
             groups.append(Group(mechanism, preset, tuple(own), part + 1, parts, remarks))
     return groups, warnings
 
@@ -120,9 +128,11 @@ def folder_names(groups: Iterable[Group]) -> list[str]:
 
 
 def _signature(result: Result) -> list[str | int | None]:
-    problem, fid = result.problem, result.metrics.get("fid")
-    judge, weights = (fid.judge or None, fid.weights or None) if fid else (None, None)
-    return [problem.fingerprint, problem.train, problem.test, judge, weights]
+    problem = result.problem
+    judged = [result.metrics[name] for name in ("fid", "scc") if name in result.metrics]
+    # A metric without a value may not say which judge it lacks; weights tell more than a judge's name.
+    one = max(judged, key=lambda metric: (metric.weights != "", metric.judge != ""), default=Metric())
+    return [problem.fingerprint, problem.train, problem.test, one.judge or None, one.weights or None]
 
 
 def _variants(results: list[Result]) -> list[_Variant]:
@@ -171,3 +181,32 @@ def _disagreements(results: list[Result]) -> list[str]:
         for (dataset, rate, seed), hashes in sorted(observed.items())
         if len(hashes) > 1
     ]
+
+
+def _code_remarks(results: list[Result]) -> list[str]:
+    """A line for methods whose numbers are of several versions of their code, and one for changed checkouts.
+
+    A result that does not record the version of its code speaks for none.
+    """
+    versions: dict[str, set[str]] = defaultdict(set)
+    changed: set[str] = set()
+    for result in (one for one in results if one.ok):
+        if result.method.source:
+            versions[result.cell.method].add(result.method.source)
+        # Without a commit there was no checkout that could have changed.
+        if result.provenance.get("clean") is False and result.provenance.get("commit"):
+            changed.add(result.cell.method)
+    several = {method for method, sources in versions.items() if len(sources) > 1}
+    remarks = []
+    if several:
+        listed = _listed(several, results)
+        remarks.append(
+            f"From several versions of the method's code: {listed}; bench status tells which cells."
+        )
+    if changed:
+        remarks.append(f"From a checkout with uncommitted changes: {_listed(changed, results)}.")
+    return remarks
+
+
+def _listed(methods: Iterable[str], results: list[Result]) -> str:
+    return ", ".join(sorted((spelled("method", method, results) for method in methods), key=str.lower))

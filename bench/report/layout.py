@@ -138,13 +138,12 @@ class Line:
 
     def row(self, group: Group, entries: Iterable[Entry]) -> Row:
         """The row of this line."""
-        results = group.of_dataset(self.dataset)
         return Row(
-            spelled("dataset", self.dataset, results),
+            spelled("dataset", self.dataset, group.results),
             spelled("method", self.method, group.results),
             self.settings,
             tuple(entries),
-            _unofficial(results),
+            _unofficial(group.of_dataset(self.dataset)),
         )
 
 
@@ -220,7 +219,7 @@ def about(group: Group, paper: Published) -> tuple[str, ...]:
         results = group.of_dataset(dataset)
         train = next((one.problem.train for one in results if one.problem.train is not None), None)
         test = next((one.problem.test for one in results if one.problem.test is not None), None)
-        label = spelled("dataset", dataset, results)
+        label = spelled("dataset", dataset, group.results)
         parts.append(f"{label}: {count(train)} training and {count(test)} test images")
     return (f"{group.title}.", "; ".join(parts) + ".", *group.remarks)
 

@@ -73,7 +73,8 @@ class ScoreTable:
             ]
             rows.append(line.row(self.group, entries))
         if last and self.score.name == "fid":
-            rows.append(replace(rows[0], method=FLOOR, entries=tuple(self._floors(lines[0].dataset))))
+            floors = tuple(self._floors(lines[0].dataset))
+            rows.append(replace(rows[0], method=FLOOR, settings="", entries=floors))
         return tuple(rows)
 
     def _values(self, results: Sequence[Result]) -> list[float]:
@@ -195,13 +196,13 @@ class ScoreTable:
         )
         if not self.verdicts:
             return []
+        bold = "Bold: the best mean of those run for each data set and rate, or equal as printed"
         if not tested:
-            why = _why_untested(self.seed_counts)
-            return [f"Bold: the best mean of each data set and rate; no test is behind it, since {why}."]
+            return [f"{bold}; no test is behind it, since {_why_untested(self.seed_counts)}."]
         over = "seeds" if self.score.ratio else "test images and seeds, both random effects,"
         line = (
-            f"Bold: the best mean of each data set and rate, and all that a paired two-sided test over "
-            f"{over} cannot tell from it at 5 % with Holm's correction."
+            f"{bold}, and all that a paired two-sided test over {over} cannot tell from it at 5 %, "
+            "corrected for all pairs of methods."
         )
         if untested:
             line += f" For want of shared seeds or of scores of single images, {untested} were not compared."
@@ -216,7 +217,10 @@ class ScoreTable:
             return f"One seed each, of {listed}."
         if len(self.seed_counts) == 1:
             return f"Mean ± standard deviation over {min(self.seed_counts)} seeds, of {listed}."
-        return f"Mean ± standard deviation over seeds, their number in brackets, of {listed}."
+        return (
+            "Mean ± standard deviation over the seeds that each method has, their number in brackets, "
+            f"of {listed}."
+        )
 
     def _judges(self) -> list[str]:
         judges = []
@@ -230,7 +234,7 @@ class ScoreTable:
                 if right and right[0] is not None:
                     facts.append(f"right on {right[0]:.1%} of the complete test images")
                 known = f" ({', '.join(facts)})" if facts else ""
-                judges.append(f"{spelled('dataset', dataset, results)}: {named[0].judge}{known}")
+                judges.append(f"{spelled('dataset', dataset, self.group.results)}: {named[0].judge}{known}")
         return [f"Judges: {'; '.join(judges)}."] if judges else []
 
 

@@ -1,4 +1,4 @@
-"""Metric against rate, quality against what the fit cost, and training curves."""
+"""Metric against rate, quality against cost, and training curves."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ from bench.report.groups import Group, spelled
 from bench.report.layout import Line, all_lines, dataset_order
 from bench.report.metrics import Score
 from bench.report.published import Published
+from bench.results import Result
 
-SPAN = 0.03
-"""How far the methods' marks are moved apart at each rate, in rates."""
+WIDEST_SPAN = 0.03
+"""How far the methods' marks are moved apart at each rate at most, in rates."""
 FAR_APART = 20
 """Positive values with a larger ratio than this get a logarithmic axis."""
 
@@ -46,15 +47,16 @@ def against_rate(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
     figure, grid = panels(len(datasets), len(scores), TEXT_WIDTH, 0.7 + 2.0 * len(datasets))
     look = looks(group, paper)
     rates = sorted({result.cell.rate for result in group.results})
+    span = min([WIDEST_SPAN, *(0.3 * (after - before) for before, after in pairwise(rates))])
     published = False
     for dataset, row in zip(datasets, grid, strict=True):
         for score, axes in zip(scores, row, strict=True):
             found = curves(group, paper, dataset, score)
             if not found:
-                no_panel(axes, _why_none(group, dataset, score))
+                no_panel(axes, _why_none(group, dataset, score, group.of_dataset(dataset)))
                 continue
             for position, curve in enumerate(found):
-                offset = SPAN * (position / max(1, len(found) - 1) - 0.5) if len(found) > 1 else 0.0
+                offset = span * (position / max(1, len(found) - 1) - 0.5) if len(found) > 1 else 0.0
                 published |= _curve(
                     axes,
                     curve,
@@ -63,7 +65,7 @@ def against_rate(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
                     offset,
                 )
             axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
-            axes.set_xlim(rates[0] - 2 * SPAN, rates[-1] + 2 * SPAN)
+            axes.set_xlim(rates[0] - 2 * span, rates[-1] + 2 * span)
             axes.set_xlabel("fraction missing")
             _value_axis(axes, score, [point.value for curve in found for point in curve.points])
             axes.set_title(spelled("dataset", dataset, group.results))
@@ -72,16 +74,25 @@ def against_rate(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
         hollow.set_label("hollow: the paper's")
     legend(figure, (axes for row in grid for axes in row))
     told = " Hollow marks are the paper's numbers; an FID's scale is its judge's, so it has none."
-    caption = f"{group.title}. {INTERVALS} Marks are moved apart sideways.{told if published else ''}"
+    caption = (
+        f"{group.title}. {INTERVALS} Marks are moved apart sideways; a line breaks where a method has no "
+        f"number.{told if published else ''}"
+    )
     caption += long_settings(group, all_lines(group, paper))
     return Drawn("rates", figure, caption)
 
 
 def _curve(axes: Axes, curve: Curve, label: str, look: Look, offset: float) -> bool:
     """Draw one method; whether the paper has numbers of it."""
-    rates = [point.rate + offset for point in curve.points]
-    values = [point.value for point in curve.points]
-    axes.plot(rates, values, color=look.colour, marker=look.mark, linestyle=look.dashes, label=label)
+    for number, run in enumerate(curve.runs):
+        axes.plot(
+            [point.rate + offset for point in run],
+            [point.value for point in run],
+            color=look.colour,
+            marker=look.mark,
+            linestyle=look.dashes,
+            label=None if number else label,
+        )
     for point in curve.points:
         if point.low is not None and point.high is not None:
             axes.plot([point.rate + offset] * 2, [point.low, point.high], color=look.colour, linewidth=0.8)
@@ -115,14 +126,17 @@ def _logarithmic(axis: Axis, set_scale: Callable[[str], None]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _why_none(group: Group, dataset: str, score: Score) -> str:
-    reasons = [result.metric(score.name).reason for result in group.of_dataset(dataset)]
+def _why_none(group: Group, dataset: str, score: Score, results: Sequence[Result]) -> str:
+    """Why a panel that these results of a data set should fill is empty."""
     label = spelled("dataset", dataset, group.results)
-    return f"{label} has no {score.short}: {statistics.mode(reasons)}"
+    metrics = [result.metric(score.name) for result in results]
+    if any(metric.value is not None for metric in metrics):
+        return f"{label}: no cost is recorded"
+    return f"{label} has no {score.short}: {statistics.mode(metric.reason for metric in metrics)}"
 
 
 def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Drawn | None:
-    """Quality against the seconds of the fit: a row a data set and a column a metric, at one rate.
+    """Quality against the seconds of fit and imputing: a row a data set, a column a metric, at one rate.
 
     The rate is the one with the most complete cells, the highest of several. None where no cell is complete.
     """
@@ -144,7 +158,8 @@ def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
         for score, axes in zip(scores, row, strict=True):
             points = _cost_points(group, paper, dataset, score, rate)
             if not points:
-                no_panel(axes, _why_none(group, dataset, score))
+                there = [result for result in group.of_dataset(dataset) if result.cell.rate == rate]
+                no_panel(axes, _why_none(group, dataset, score, there))
                 continue
             for line, seconds, value in points:
                 style = look[line.method, line.settings]
@@ -158,13 +173,14 @@ def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
                 )
             _front(axes, score, [(seconds, value) for _, seconds, value in points])
             _logarithmic(axes.xaxis, axes.set_xscale)
-            axes.set_xlabel("fit (s)")
+            axes.set_xlabel("fit and imputing (s)")
             _value_axis(axes, score, [value for *_, value in points])
             axes.set_title(spelled("dataset", dataset, group.results))
     legend(figure, (axes for row in grid for axes in row))
     caption = (
-        f"{group.title}, {rate:.0%} missing. Means over seeds. No method beats one on the grey line at its "
-        "cost. Fits on different machines are not told apart here; the table of costs does."
+        f"{group.title}, {rate:.0%} missing. Means over seeds. Cost: the seconds of the fit and of imputing "
+        "all test images; methods without both are left out. No method beats one on the grey line at its "
+        "cost. Different machines are not told apart here; the table of costs does."
         f"{long_settings(group, all_lines(group, paper))}"
     )
     return Drawn("cost", figure, caption)
@@ -179,11 +195,20 @@ def _cost_points(
             continue
         done = [result for result in line.at(rate) if result.ok]
         values = [value for result in done if (value := result.metric(score.name).value) is not None]
-        seconds = [spent for result in done if (spent := result.cost.fit_seconds) is not None]
+        seconds = [spent for result in done if (spent := _seconds(result)) is not None]
         if values and seconds:
             # A baseline may take no time at all, which a logarithmic axis cannot show.
             points.append((line, max(statistics.fmean(seconds), 1e-3), statistics.fmean(values)))
     return points
+
+
+def _seconds(result: Result) -> float | None:
+    """What the fit and imputing all test images took; None where not all of that is recorded.
+
+    A method may work in either, so that one of them alone would make it look cheaper than it is.
+    """
+    fit, each, images = result.cost.fit_seconds, result.cost.impute_ms_per_image, result.problem.test
+    return None if fit is None or each is None or images is None else fit + images * each / 1000
 
 
 def _front(axes: Axes, score: Score, points: Sequence[tuple[float, float]]) -> None:

@@ -125,7 +125,7 @@ def _series(
     place: Callable[[float], float],
     score: Score,
 ) -> Series:
-    marks = tuple(_mark(point, curve.label, across, place, score) for point in curve.points)
+    runs = [[_mark(point, curve.label, across, place, score) for point in run] for run in curve.runs]
     published = tuple(
         Mark(
             across(rate),
@@ -134,7 +134,8 @@ def _series(
         )
         for rate, value in curve.published
     )
-    path = "M" + "L".join(f"{mark.x:.1f},{mark.y:.1f}" for mark in marks)
+    path = "".join("M" + "L".join(f"{mark.x:.1f},{mark.y:.1f}" for mark in run) for run in runs)
+    marks = tuple(mark for run in runs for mark in run)
     return Series(curve.label, position, curve.line.baseline, path, marks, published)
 
 
@@ -149,8 +150,7 @@ def _mark(
     low = high = None
     if point.low is not None and point.high is not None:
         text += f", 95 % interval {number(point.low)} to {number(point.high)}"
-        # An interval may reach below zero, which a logarithmic axis cannot show.
-        low, high = (place(value) if value > 0 else None for value in (point.low, point.high))
+        low, high = place(point.low), place(point.high)
     seeds = f", mean of {point.seeds} seeds" if point.seeds > 1 else ""
     return Mark(across(point.rate), place(point.value), text + seeds, low, high)
 

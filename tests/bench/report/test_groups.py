@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.report.groups import Group, group_results
+from bench.report.groups import Group, group_results, spelled
+from bench.report.published import prflow_paper
+from bench.report.tables import build_tables
 from bench.results import read_results
 from tests.bench.report.stored import failed, result, store
 
@@ -88,3 +90,72 @@ def test_a_repeated_cell_counts_once_and_a_complete_one_wins(tmp_path: Path) -> 
 def test_different_missing_pixels_are_remarked(tmp_path: Path) -> None:
     (group,), _ = groups_of(tmp_path, result("mcflow"), result("prflow", problem={"observed": "sha256:odd"}))
     assert ["MNIST at rate 0.8, seed 0" in remark for remark in group.remarks] == [True]
+
+
+def test_other_judges_of_scc_split_the_group_where_there_is_no_fid(tmp_path: Path) -> None:
+    def judged(method: str, weights: str) -> dict[str, Any]:
+        fid = {"value": None, "reason": "512 images are too few", "judge": "resnet"}
+        scc = {"value": 0.9, "judge": "resnet", "weights": weights}
+        return result(method, "cifar10", metrics={"fid": fid, "scc": scc})
+
+    silent = result("c", "cifar10", metrics={"fid": {"value": None}, "scc": {"value": None}})
+    groups, _ = groups_of(tmp_path, judged("a", "sha256:x"), judged("b", "sha256:y"), silent)
+    # A part that does not say contradicts nothing.
+    assert [members(group) for group in groups] == [[("cifar10", "a"), ("cifar10", "c")], [("cifar10", "b")]]
+    assert "sha256:x" in groups[0].remarks[0] and "sha256:y" in groups[0].remarks[0]
+
+
+def coded(method: str, source: str | None, **where: Any) -> dict[str, Any]:
+    return result(method, **where) | {"method": {"settings": {}, "source": source}}
+
+
+def test_numbers_from_several_versions_of_the_code_are_remarked(tmp_path: Path) -> None:
+    broken = failed("nearest", "it broke", rate=0.9) | {"method": {"source": "sha256:1"}}
+    (group,), _ = groups_of(
+        tmp_path,
+        *(coded("prflow", f"sha256:{version}", rate=0.6 + version / 10) for version in range(3)),
+        *(coded("mcflow", f"sha256:{dataset}", dataset=dataset) for dataset in ("mnist", "celeba")),
+        # The same code, code that is not recorded, and a version that gave no number.
+        *(coded("misgan", "sha256:0", seed=seed) for seed in range(2)),
+        coded("pbigan", "sha256:0"),
+        coded("pbigan", None, rate=0.9),
+        coded("nearest", "sha256:0"),
+        broken,
+    )
+    assert group.remarks == (
+        "From several versions of the method's code: MCFlow, PRFlow; bench status tells which cells.",
+    )
+
+
+def test_a_changed_checkout_is_remarked(tmp_path: Path) -> None:
+    def made(method: str, **provenance: Any) -> dict[str, Any]:
+        return result(method, provenance=provenance)
+
+    (group,), _ = groups_of(
+        tmp_path,
+        made("prflow", clean=False, commit="0123"),
+        made("mcflow", clean=True, commit="0123"),
+        # Installed: no checkout at all.
+        made("misgan", clean=False, commit=None),
+        made("pbigan"),
+    )
+    assert group.remarks == ("From a checkout with uncommitted changes: PRFlow.",)
+
+
+def test_those_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    def named(method: str, label: str, dataset: str = "mnist") -> dict[str, Any]:
+        return result(method, dataset, display={"method": label, "dataset": "Digits"})
+
+    documents = [named("a", "Flow"), named("b", "Flow"), named("c", "Other", "celeba"), named("Other", "")]
+    (group,), _ = groups_of(tmp_path, *documents)
+    methods = [spelled("method", name, group.results) for name in ("a", "b", "c", "Other")]
+    assert methods == ["Flow (a)", "Flow (b)", "Other (c)", "Other"]
+    assert spelled("dataset", "celeba", group.results) == "Digits (celeba)"
+    tables = build_tables([group], prflow_paper(), False)[0].tables
+    rows = {(row.dataset, row.method) for block in tables[0].blocks for row in block}
+    assert rows == {
+        ("Digits (mnist)", "Flow (a)"),
+        ("Digits (mnist)", "Flow (b)"),
+        ("Digits (mnist)", "Other"),
+        ("Digits (celeba)", "Other (c)"),
+    }
