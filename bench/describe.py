@@ -23,6 +23,8 @@ from types import ModuleType
 from typing import Any
 
 from bench.imputer import Imputer
+from bench.names import unknown
+from bench.plan import PRESETS
 from bench.plugins import source_hash
 
 SETTING_TYPES = ("int", "float", "bool", "str")
@@ -125,6 +127,10 @@ def description_of(name: str, method: type[Imputer]) -> dict[str, Any]:
     for layer in (*method.presets.values(), *method.for_dataset.values()):
         if strangers := layer.keys() - settings.keys():
             raise TypeError(f"a preset sets {sorted(strangers)[0]!r}, which is not a field")
+    for key in method.presets:
+        preset = key.partition("/")[0]
+        if preset not in PRESETS:
+            raise TypeError(unknown("preset", preset, PRESETS))
     files = own_files(method)
     summary, _, details = (inspect.getdoc(method) or "").partition("\n")
     return {

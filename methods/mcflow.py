@@ -23,7 +23,7 @@ from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
 from methods.nearest_pixel import nearest_fill
 from methods.nn.realnvp import RealNVP, ResidualMLP, log_normal, mlp
-from methods.training import adam, products_in, seeded, train
+from methods.training import adam, products_in, seeded, set_gradients, train
 
 IMPUTE_BATCH = 1024
 # From the published networks, a few hundred steps on 3072 values end worse than the start; see the docs.
@@ -181,8 +181,7 @@ class MCFlow(Imputer):
             # G is fixed while H learns: asking for H's gradients alone leaves G's uncomputed.
             gradients = torch.autograd.grad(flow_loss, flow_parameters)
             gradients += torch.autograd.grad(imputer_loss, imputer_parameters)
-        for parameter, gradient in zip(flow_parameters + imputer_parameters, gradients, strict=True):
-            parameter.grad = gradient
+        set_gradients(flow_parameters + imputer_parameters, gradients)
         self._flow_adam.step()
         self._imputer_adam.step()
         return {"J": flow_loss.detach(), **{name: term.detach() for name, term in terms.items()}}

@@ -152,6 +152,7 @@ class MisGAN(Imputer):
     # Fit and impute
 
     def fit(self, train_images: MaskedImages, context: FitContext) -> None:
+        convolutional.check_batch(train_images.shape, min(self.batch_size, len(train_images)))
         self._context = context
         self._build(train_images.shape, context)
         self._noise = context.generator("noise")

@@ -207,6 +207,17 @@ def adam(
     return torch.optim.Adam(parameters, lr=learning_rate, betas=betas, fused=True)
 
 
+def set_gradients(parameters: Iterable[nn.Parameter], gradients: Iterable[Tensor]) -> None:
+    """Hand gradients to an optimiser, each laid out in memory as its parameter is.
+
+    Fused Adam reads a gradient's memory in the parameter's order, whatever the gradient's strides say: one
+    that is laid out otherwise, as a second derivative may be, would be scrambled without a word.
+    """
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        alike = gradient.stride() == parameter.stride()
+        parameter.grad = gradient if alike else torch.empty_like(parameter).copy_(gradient)
+
+
 @torch.no_grad()
 def impute_in_batches(
     images: MaskedImages, size: int, device: torch.device, fill: Callable[[MaskedImages], Tensor]

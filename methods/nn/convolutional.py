@@ -34,6 +34,15 @@ def is_digit(shape: Shape) -> bool:
     return False
 
 
+def check_batch(shape: Shape, size: int) -> None:
+    """Raises ValueError where the networks for images (C, H, W) cannot learn from batches of this size."""
+    if size < 2 and not is_digit(shape):
+        raise ValueError(
+            "the networks for these images normalise over a batch, so it takes two images at least: give "
+            "more training images, or a larger batch_size"
+        )
+
+
 def generator(latent: int, shape: Shape, width: int) -> nn.Module:
     """Codes (N, latent) -> images before their sigmoid, (N, C, H, W)."""
     return (DigitGenerator if is_digit(shape) else PhotoGenerator)(latent, shape, width)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.nn.convolution import inputs_only
+from methods.training import set_gradients
 
 Inputs = tuple[Tensor, ...]
 Critic = Callable[..., Tensor]
@@ -74,8 +75,7 @@ def fixed(*networks: nn.Module) -> Iterator[None]:
 def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     """One step of the optimiser's own parameters down the loss; no other weight's `grad` is touched."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-        parameter.grad = gradient
+    set_gradients(parameters, torch.autograd.grad(loss, parameters))
     optimiser.step()
 
 

@@ -39,6 +39,26 @@ def test_fill_keeps_what_is_observed() -> None:
     assert torch.equal(fill(x.expand(2, 3, 1, 2), observed, 0.0), (x * observed).expand(2, 3, 1, 2))
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_imputer_sees_observed_pixels_and_noise_where_they_are_missing(
+    shape: tuple[int, int, int],
+) -> None:
+    images, method = made_images(shape), prepared(shape)
+    noise = torch.rand(images.pixels.shape)
+    seen: list[Tensor] = []
+    method._networks["imputer"].register_forward_hook(
+        lambda module, arguments, output: seen.append(arguments[0])
+    )
+    method.recover(images, noise)
+    assert torch.equal(seen[0], torch.where(images.observed, images.pixels.float() / 255, noise))
+
+
+def test_one_colour_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="it takes two images at least"):
+        MisGAN(**SMALL).fit(made_images((3, 32, 32), count=1), FitContext())
+    MisGAN(**SMALL, critic_steps=1).fit(made_images((1, 28, 28), count=1), FitContext())
+
+
 def test_generated_masks_are_nearly_binary() -> None:
     # sigmoid(0) = 1/2, sigmoid(log 3) = 3/4, sigmoid(-log 3) = 1/4, stretched by 1.2 about 1/2.
     log3 = 0.66 * math.log(3)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from methods.nn.convolution import Conv2d
 from methods.nn.wgan import descend, distance, fixed, gradient_penalty, raise_distance
+from methods.training import adam
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -30,6 +31,20 @@ class TanhCritic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.tanh(x.flatten(1) @ self.inner.T) @ self.outer
+
+
+def test_a_gradient_laid_out_otherwise_is_the_same_gradient() -> None:
+    """Fused Adam, given a transposed gradient, against the plain one."""
+    weights = [nn.Parameter(drawn(2, 3)) for _ in range(2)]
+    optimisers = [adam([weights[0]], 0.1), torch.optim.Adam([weights[1]], lr=0.1)]
+    slope = drawn(3, 2, seed=1)
+    for weight, optimiser in zip(weights, optimisers, strict=True):
+        for _ in range(3):
+            loss = (weight * slope.t()).sum()
+            (gradient,) = torch.autograd.grad(loss, weight, retain_graph=True)
+            assert gradient.stride() != weight.stride()
+            descend(optimiser, loss)
+    assert torch.allclose(weights[0], weights[1], atol=1e-6)
 
 
 def test_distance_is_the_difference_of_means_in_one_pass() -> None:
