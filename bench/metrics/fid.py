@@ -148,9 +148,9 @@ def score(scoring: Scoring) -> dict[str, Any]:
             f"images, not {len(scoring.truth)}; raise the size of the test set"
         )
     complete = judge.features_of_complete(scoring.truth)
-    value = fid(extract(judge, scoring.quantised), complete)
+    imputed = scoring.features[judge.metadata["weights"]] = extract(judge, scoring.quantised)
     return {
-        "value": value,
+        "value": fid(imputed, complete),
         **_floor(judge, complete, scoring),
         "reference": REFERENCE,
         "samples": len(scoring.truth),

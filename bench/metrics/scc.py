@@ -39,7 +39,9 @@ def score(scoring: Scoring) -> dict[str, Any]:
         raise Unavailable(f"{scoring.dataset} has no labels, so there is no accuracy to compare")
     judge = judge_for(scoring.dataset, scoring.data_dir)
     right_complete = judge.classify(judge.features_of_complete(scoring.truth)) == scoring.labels
-    right_imputed = judge.predict(scoring.quantised) == scoring.labels
+    seen = scoring.features.pop(judge.metadata["weights"], None)
+    predicted = judge.predict(scoring.quantised) if seen is None else judge.classify(seen)
+    right_imputed = predicted == scoring.labels
     scoring.per_image["scc"] = right_imputed.astype(float)
     value = scc(right_imputed, right_complete)
     ratios = bootstrap_ratios(right_imputed.astype(float), right_complete.astype(float))

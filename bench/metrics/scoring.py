@@ -28,6 +28,8 @@ class Scoring:
         data_dir: where the data and a judge's weights are looked for.
         per_image: where a metric that is a mean over test images, or orders methods as one does, leaves
             each image's score, (N,) by its name, for paired tests between methods.
+        features: what a judge saw of the imputed images, (N, d) by the hash of its weights: the FID leaves
+            them to the SCC, since they take most of the time.
     """
 
     truth: NDArray[np.uint8]
@@ -39,6 +41,7 @@ class Scoring:
     dataset: str
     data_dir: Path | None = None
     per_image: dict[str, NDArray[np.floating]] = field(default_factory=dict)
+    features: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @cached_property
     def quantised(self) -> NDArray[np.uint8]:

@@ -207,7 +207,7 @@ BROKEN = {
     "setting": (METHOD.replace("bold: bool = False", "bold: list = None"), "setting 'bold' must be int"),
     "no default": (METHOD.replace("value: float = 0.25", "value: float"), "setting 'value' must"),
     "not finite": (METHOD.replace("0.25", "float('inf')"), "ValueError: Out of range float"),
-    "preset's name": (METHOD.replace('"smoke": {"value"', '"smoek": {"value"'), "did you mean 'smoke'"),
+    "misnamed preset": (METHOD.replace('"smoke": {"value"', '"smoek": {"value"'), "did you mean 'smoke'"),
     "preset": (METHOD.replace('"smoke": {"value"', '"smoke": {"valeu"'), "'valeu', which is not a field"),
 }
 

@@ -1,12 +1,17 @@
 """SCC against cases computed by hand, and what a score says when there is none."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench import datasets
 from bench.errors import Unavailable
+from bench.judges import Judge, judge_for
 from bench.metrics import Scoring, scc, score_all
+from bench.metrics.scoring import quantise
 from tests.real import mnist_pixels
 
 
@@ -81,3 +86,28 @@ def test_a_metric_that_is_not_available_says_why_and_stops_no_other() -> None:
         "value": None,
         "reason": "somebody-elses has no labels, so there is no accuracy to compare",
     }
+
+
+def test_the_judge_looks_at_imputed_images_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """For the FID and the SCC together, and the SCC is that of the judge's own predictions."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    data = datasets.load("mnist")
+    assert data.test_labels is not None
+    truth, train, labels = data.test[:200], data.train[:100], data.test_labels[:200]
+    imputed = (truth / 255).astype(np.float32)
+    imputed[:, :, 8:20] = 0
+    judge = judge_for("mnist")
+    expected = (judge.predict(quantise(imputed)) == labels).mean()
+    seen: list[int] = []
+    features = Judge.features
+
+    def counted(self: Judge, images: np.ndarray, batch_size: int = 250) -> np.ndarray:
+        seen.append(len(images))
+        return features(self, images, batch_size)
+
+    monkeypatch.setattr(Judge, "features", counted)
+    observed = np.zeros((200, 1, 28, 28), bool)
+    scores = score_all(Scoring(truth, imputed, observed, labels, train, "sha256:0", "mnist"))
+    assert scores["scc"]["accuracy_imputed"] == expected < 1
+    # Complete test and training images for the FID and its floor, and the imputed ones.
+    assert sum(seen) == 200 + 100 + 200
