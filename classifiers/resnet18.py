@@ -13,9 +13,12 @@ STANDARD_DEVIATION = (0.2470, 0.2435, 0.2616)
 
 # Thirty epochs at full size, for a GPU; meant for 93 % and more, not yet run.
 THOROUGH = Schedule(stages=(Stage(32, 30),), batch_size=128, peak_rate=0.1)
-# About half an hour on two CPU cores: small images first, since a step on half the
-# width costs a quarter; the full size only where the rate is already low. Measured: 63.1 %.
-SHORT = Schedule(stages=(Stage(16, 2.2), Stage(24, 0.4), Stage(32, 0.15)), batch_size=64, peak_rate=0.05)
+# About an hour and a half on two CPU cores: small images first, since a step on half the width costs
+# a third; the full size only where the rate is already low. The weights that come with the package are
+# its work, on the JPEG copy of CIFAR-10: 83.6 %.
+SHORT = Schedule(
+    stages=(Stage(16, 5), Stage(24, 2), Stage(32, 0.8)), batch_size=128, peak_rate=0.1, crop_padding=2
+)
 SCHEDULES = {"gpu": THOROUGH, "cpu": SHORT}
 
 

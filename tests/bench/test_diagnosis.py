@@ -13,6 +13,7 @@ import pytest
 from bench.cli import main
 from bench.datasets.mnist import FILES, PACKAGED
 from bench.diagnosis import caches, data, diagnose, folders, judges, latex, methods
+from classifiers import weights
 from tests.bench.installed import bench, install
 
 
@@ -66,9 +67,14 @@ def test_a_data_folder_that_is_not_there_is_broken(monkeypatch: pytest.MonkeyPat
     assert [finding.level for finding in found] == ["broken"] and "BENCH_DATA" in found[0].text
 
 
-def test_judges_tell_how_often_they_are_right_or_how_to_get_them(own_cache: Path) -> None:
+def test_judges_tell_how_often_they_are_right_or_how_to_get_them(
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mnist, cifar10, celeba = judges(None)
     assert mnist.level == "ok" and "right on 99." in mnist.text
+    assert cifar10.level == "ok" and "% of the test images" in cifar10.text
+    monkeypatch.setattr(weights, "PACKAGED", tmp_path / "nothing")
+    _, cifar10, _ = judges(None)
     assert cifar10.level == "lacks" and "bench prepare --dataset cifar10" in cifar10.advice
     assert celeba.level == "lacks" and str(own_cache / "judges") in celeba.advice
 

@@ -1,6 +1,7 @@
 """The judges: the shipped one on real digits, the others' weights found, trained or refused."""
 
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 
 from bench import datasets, judge_training, judges
 from bench.cli import main
+from bench.datasets.cifar10 import CLASSES
 from bench.datasets.locations import facenet_file, weights_folder
 from bench.errors import BenchError, Unavailable
 from bench.files import CannotWrite
@@ -60,6 +63,24 @@ def test_the_shipped_lenet_knows_99_percent_of_the_test_digits() -> None:
     assert judge.metadata["fingerprint"] == data.fingerprint
     assert judge.name == "LeNet"
     assert judge.dimensions == 84
+
+
+def test_the_shipped_resnet18_is_right_as_often_as_it_says(tmp_path: Path) -> None:
+    """On 200 real test images, twenty of each class: within four standard errors."""
+    archive = Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.tar.xz"
+    if not archive.exists():
+        pytest.skip("CIFAR-10 is not here")
+    chosen = ["--wildcards", "*test/*/00[01]?.jpg"]
+    subprocess.run(["tar", "-xJf", archive, "-C", tmp_path, *chosen], check=True)
+    paths = sorted(tmp_path.rglob("*.jpg"))
+    pixels = np.stack([np.moveaxis(np.asarray(Image.open(path)), 2, 0) for path in paths])
+    labels = np.array([CLASSES.index(path.parent.name) for path in paths])
+    assert len(paths) == 200 and set(labels) == set(range(10))
+    judge = judges.judge_for("cifar10")
+    right = float((judge.predict(pixels) == labels).mean())
+    told = judge.metadata["accuracy"]
+    assert abs(right - told) < 4 * (told * (1 - told) / 200) ** 0.5
+    assert all(path.stat().st_size < 16e6 for path in weights.PACKAGED.iterdir())
 
 
 def test_features_are_what_the_last_layer_sees() -> None:
