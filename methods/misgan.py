@@ -69,7 +69,6 @@ class MisGAN(Imputer):
 }"""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"epochs": 1, "batch_size": 64, "width": 8},
-        # Higher rates or smaller batches can kill the imputation critic: all its ReLUs shut, for good.
         "quick": {
             "epochs": 3,
             "batch_size": 32,
