@@ -18,7 +18,7 @@ from bench.plugins import Description, describe_all, find_methods
 from bench.problem import Problem, facts_of
 from bench.results import Metric, Result, read_result
 from bench.running import run_cells
-from bench.status import rebuild
+from bench.status import problem_of, rebuild
 
 TOLERANCE = 0.01
 """How far a number without an interval may be off, as a fraction of the stored one."""
@@ -90,7 +90,7 @@ def prepare(
     cell = rebuild(stored, known, describe_all(named))
     if isinstance(cell, str):
         raise BenchError(f"this cell cannot be run again: {cell}")
-    cell = replace(cell, problem=problem_of(stored, dataset))
+    cell = replace(cell, problem=measured_on(stored, dataset))
     cell = replace(cell, overrides=_overrides(stored, cell))
     check_facts(stored, facts_of(cell.problem, data_dir))
     recorded = stored.provenance
@@ -105,7 +105,7 @@ def prepare(
     return Reproduction(stored, cell, machine, tuple(_remarks(stored, cell, machine)))
 
 
-def problem_of(stored: Result, dataset: str | None = None) -> Problem:
+def measured_on(stored: Result, dataset: str | None = None) -> Problem:
     """The problem that a result was measured on.
 
     Args:
@@ -119,8 +119,7 @@ def problem_of(stored: Result, dataset: str | None = None) -> Problem:
         raise BenchError(f"the record names the data set {name!r} alone; give its path with --dataset")
     if dataset is not None and called(dataset) != name:
         raise BenchError(f"--dataset is {called(dataset)!r}; the cell is of {name!r}")
-    cell, sizes = stored.cell, stored.problem
-    return Problem(dataset or name, cell.mechanism, cell.rate, cell.seed, sizes.train, sizes.test)
+    return problem_of(stored, dataset or name)
 
 
 def _overrides(stored: Result, cell: Cell) -> dict[str, Any]:

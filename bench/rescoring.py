@@ -13,7 +13,7 @@ from bench.metrics.scoring import scoring_of
 from bench.plan import PROTOCOL
 from bench.problem import pose
 from bench.provenance import rescoring
-from bench.reproduction import check_facts, problem_of
+from bench.reproduction import check_facts, measured_on
 from bench.results import Result, read_result, upgrade
 from bench.store import CellFolder
 
@@ -45,7 +45,7 @@ def rescore(stored: Result, dataset: str | None = None, data_dir: Path | None = 
         raise BenchError(f"it was measured by version {stored.protocol} of the protocol; run the cell again")
     if not folder.imputed.is_file():
         raise BenchError(f"no {folder.imputed.name} is kept beside its result; run the cell again")
-    posed = pose(problem_of(stored, dataset), data_dir)
+    posed = pose(measured_on(stored, dataset), data_dir)
     check_facts(stored, posed.facts)
     with folder.claimed():
         document = folder.result()

@@ -85,6 +85,16 @@ def title_of(path: Path) -> str:
     return clean(f"{method} {dataset} {missing} {seed.replace('-', ' ', 1)}")
 
 
+def problem_of(result: Result, dataset: str) -> Problem:
+    """The problem that a result was measured on; `dataset` is the name or the path of its data set.
+
+    Raises:
+        BenchError: as `Problem`.
+    """
+    cell, sizes = result.cell, result.problem
+    return Problem(dataset, cell.mechanism, cell.rate, cell.seed, sizes.train, sizes.test)
+
+
 def rebuild(
     result: Result, known: Mapping[str, Source], described: Mapping[str, Description | BenchError]
 ) -> Cell | str:
@@ -98,14 +108,7 @@ def rebuild(
     if stored.preset not in PRESETS:
         return unknown("preset", stored.preset, PRESETS)
     try:
-        problem = Problem(
-            stored.dataset,
-            stored.mechanism,
-            stored.rate,
-            stored.seed,
-            result.problem.train,
-            result.problem.test,
-        )
+        problem = problem_of(result, stored.dataset)
     except BenchError as error:
         return str(error)
     return Cell(problem, known[stored.method], description, stored.preset, stored.settings)

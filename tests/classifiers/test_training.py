@@ -18,6 +18,20 @@ class Killed(Exception):
     pass
 
 
+def steps_of(model: nn.Module, checkpoint: Path) -> list[int]:
+    """Train with a checkpoint; the steps that this call took."""
+    seen: list[int] = []
+    training.train(
+        model,
+        *red_or_blue(),
+        SCHEDULE,
+        fingerprint="f",
+        checkpoint=checkpoint,
+        report=lambda progress: seen.append(progress.step),
+    )
+    return seen
+
+
 def tiny() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(
@@ -64,17 +78,7 @@ def test_a_killed_training_ends_with_the_same_weights(
     with pytest.raises(Killed):
         training.train(tiny(), images, labels, SCHEDULE, fingerprint="f", checkpoint=checkpoint, report=kill)
     resumed = tiny()
-    seen: list[int] = []
-    training.train(
-        resumed,
-        images,
-        labels,
-        SCHEDULE,
-        fingerprint="f",
-        checkpoint=checkpoint,
-        report=lambda progress: seen.append(progress.step),
-    )
-    assert seen == list(range(14, 21))
+    assert steps_of(resumed, checkpoint) == list(range(14, 21))
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
@@ -114,17 +118,7 @@ def test_a_torn_checkpoint_counts_as_none(tmp_path: Path, kept: int) -> None:
     checkpoint = tmp_path / "judge.checkpoint"
     training.train(tiny(), images, labels, SCHEDULE, fingerprint="f", checkpoint=checkpoint)
     checkpoint.write_bytes(checkpoint.read_bytes()[:kept])
-    seen: list[int] = []
-    training.train(
-        tiny(),
-        images,
-        labels,
-        SCHEDULE,
-        fingerprint="f",
-        checkpoint=checkpoint,
-        report=lambda progress: seen.append(progress.step),
-    )
-    assert seen == list(range(1, 21))
+    assert steps_of(tiny(), checkpoint) == list(range(1, 21))
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
