@@ -27,11 +27,16 @@ def places(gpus: Sequence[str], slots: int, jobs: int | None) -> list[str | None
         jobs: how many cells at a time; None for one, or one a slot where there are GPUs.
 
     Raises:
-        BenchError: there are more jobs than slots, or than any machine runs.
+        BenchError: there are more jobs than slots, or than any machine runs, or slots but no GPU.
     """
     if jobs is not None and jobs > MOST_JOBS:
         raise BenchError(f"--jobs {jobs} is more than a machine runs at a time; give at most {MOST_JOBS}")
     if not gpus:
+        if slots > 1:
+            raise BenchError(
+                f"--gpu-slots {slots} shares GPUs, and this run has none; give --jobs {slots}, or see "
+                "`bench doctor` where there should be one"
+            )
         return [None] * (jobs or 1)
     every: list[str | None] = [gpu for _ in range(slots) for gpu in gpus]
     if jobs is not None and jobs > len(every):

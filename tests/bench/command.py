@@ -17,6 +17,10 @@ import pytest
 
 from bench.cli import main
 
+TRAIN, TEST = 150, 60
+"""How many images a small run takes. Of so few test images LeNet's 84 features allow no FID, whose packages
+would take each cell two seconds to import; tests that look at one ask for more."""
+
 CONSTANT = '''
 """A plugin for the tests."""
 import os, signal, sys, time
@@ -131,7 +135,7 @@ class Bench:
 
     def all_of(self, arguments: tuple[str, ...]) -> list[str]:
         """What is given, and what makes a small run of the rest."""
-        base = ["--dataset", "mnist", "--train", "150", "--test", "120", "--threads", "1", "--device", "cpu"]
+        base = ["--dataset=mnist", f"--train={TRAIN}", f"--test={TEST}", "--threads=1", "--device=cpu"]
         plugins = [f"--plugin={path}" for path in sorted(self.folder.glob("*.py"))]
         given = [*arguments] if "--methods" in arguments else ["--methods", "constant", *arguments]
         rates = [] if "--rates" in arguments else ["--rates", "0.8"]

@@ -35,8 +35,10 @@ def test_gpus_take_turns() -> None:
     assert places(["0", "1"], 2, None) == ["0", "1", "0", "1"]
     assert places(["0", "1"], 2, 3) == ["0", "1", "0"]
     assert places(["GPU-ab"], 1, 1) == ["GPU-ab"]
-    assert places([], 4, None) == [None]
+    assert places([], 1, None) == [None]
     assert places([], 1, 3) == [None, None, None]
+    with pytest.raises(BenchError, match="--gpu-slots 4 shares GPUs, and this run has none"):
+        places([], 4, None)
     with pytest.raises(
         BenchError, match=r"--jobs 5 is more than 2 GPU\(s\) with 2 cell\(s\) each.*--gpu-slots 3"
     ):

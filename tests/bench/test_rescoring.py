@@ -18,7 +18,10 @@ from bench.errors import Unavailable
 from bench.metrics.scoring import Scoring
 from bench.problem import Problem, pose
 from classifiers import lenet, weights
-from tests.bench.command import Bench
+from tests.bench.command import TRAIN, Bench
+
+MEASURED = ("--test", "120")
+"""Enough images for an FID."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +37,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         bench = Bench(tmp_path_factory.mktemp("stored"), cache, patch)
         bench.plugin()
-        assert bench.run()[0] == 0
+        assert bench.run(*MEASURED)[0] == 0
         return bench.folder
 
 
@@ -75,7 +78,7 @@ def test_a_judge_that_came_later(measured: Bench, other_judge: lenet.LeNet) -> N
     status, printed = measured.call("rescore")
     assert status == 0
     after = document_of(measured)
-    posed = pose(Problem("mnist", rate=0.8, train=150, test=120))
+    posed = pose(Problem("mnist", rate=0.8, train=TRAIN, test=120))
     pasted = np.where(posed.observed, posed.truth, 64).astype(np.float32) / 255
     with torch.inference_mode():
         right = [
@@ -96,7 +99,7 @@ def test_a_judge_that_came_later(measured: Bench, other_judge: lenet.LeNet) -> N
         own = stored["scores"][stored["metrics"].tolist().index("scc")]
     assert own.mean() == pytest.approx(right[1])
     # A run finds it done.
-    assert "done before" in measured.run()[1]
+    assert "done before" in measured.run(*MEASURED)[1]
     assert document_of(measured)["provenance"]["rescored"] == rescored
 
 
@@ -192,7 +195,7 @@ def test_a_metric_that_came_later(measured: Bench, monkeypatch: pytest.MonkeyPat
     point = EntryPoint("brightness", f"{__name__}:brightness", metrics.GROUP)
     monkeypatch.setattr(metrics, "entry_points", lambda group: [point] if group == metrics.GROUP else [])
     status, printed = measured.call("rescore")
-    posed = pose(Problem("mnist", rate=0.8, train=150, test=120))
+    posed = pose(Problem("mnist", rate=0.8, train=TRAIN, test=120))
     pasted = np.where(posed.observed, posed.truth / 255, 0.25)
     assert status == 0 and "brightness none -> " in printed
     value = document_of(measured)["metrics"]["brightness"]["value"]

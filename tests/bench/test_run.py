@@ -14,7 +14,7 @@ import torch
 from bench.datasets import load
 from bench.method_process import peak_memory_mb
 from bench.problem import Problem, pose
-from tests.bench.command import Bench, wait_for
+from tests.bench.command import TEST, TRAIN, Bench, wait_for
 from tests.real import mnist_pixels
 
 
@@ -27,8 +27,8 @@ def test_a_plugin_gets_its_row(bench: Bench) -> None:
     assert result["fit"]["tf32"] is False
     assert result["display"]["dataset"] == "MNIST"
     assert result["display"]["dataset_citation"].startswith("@article{lecun1998gradient")
-    assert result["problem"]["train"] == 150 and result["problem"]["test"] == 120
-    truth = mnist_pixels("t10k", 10_000).numpy()[np.arange(120) * 10_000 // 120]
+    assert (result["problem"]["train"], result["problem"]["test"]) == (TRAIN, TEST)
+    truth = mnist_pixels("t10k", 10_000).numpy()[np.arange(TEST) * 10_000 // TEST]
     samples = np.load(bench.cell() / "samples.npz")
     chosen = samples["index"]
     assert np.array_equal(samples["complete"], truth[chosen])
@@ -46,15 +46,15 @@ def test_rmse_of_a_constant_by_hand(bench: Bench) -> None:
     bench.plugin()
     assert bench.run("--set", "constant.value=0.5")[0] == 0
     (result,) = bench.results()
-    truth = mnist_pixels("t10k", 10_000).numpy()[np.arange(120) * 10_000 // 120] / 255
+    truth = mnist_pixels("t10k", 10_000).numpy()[np.arange(TEST) * 10_000 // TEST] / 255
     # Other tests of this process pose problems into the same cache.
-    incomplete = pose(Problem("mnist", rate=0.8, train=150, test=120)).incomplete
+    incomplete = pose(Problem("mnist", rate=0.8, train=TRAIN, test=TEST)).incomplete
     bits = np.load(incomplete / "test-observed.npy")
-    missing = np.unpackbits(bits, count=120 * 784).reshape(truth.shape) == 0
+    missing = np.unpackbits(bits, count=TEST * 784).reshape(truth.shape) == 0
     expected = np.sqrt(((truth - 0.5)[missing] ** 2).mean())
     assert result["metrics"]["rmse"]["value"] == pytest.approx(expected, rel=1e-6)
     stored = np.load(bench.cell() / "per-image.npz")
-    errors = np.where(missing, (truth - 0.5) ** 2, 0).sum(axis=(1, 2, 3)) / missing.sum() * 120
+    errors = np.where(missing, (truth - 0.5) ** 2, 0).sum(axis=(1, 2, 3)) / missing.sum() * TEST
     assert stored["metrics"][0] == "rmse"
     assert stored["scores"][0] == pytest.approx(errors, rel=1e-6)
 
@@ -100,14 +100,14 @@ pathlib.Path(pathlib.Path("where.txt").read_text()).write_text(
 
 def test_the_method_s_process_holds_no_complete_image_and_no_label(bench: Bench) -> None:
     """A method searches its own memory for complete rows of images; it knows them only inverted."""
-    truth = mnist_pixels("t10k", 10_000).numpy()[np.arange(120) * 10_000 // 120]
-    train = mnist_pixels("train", 60_000).numpy()[np.arange(150) * 60_000 // 150]
+    truth = mnist_pixels("t10k", 10_000).numpy()[np.arange(TEST) * 10_000 // TEST]
+    train = mnist_pixels("train", 60_000).numpy()[np.arange(TRAIN) * 60_000 // TRAIN]
     needles = [
         bytes(255 - value for value in image[0, 8:16].tobytes()) for image in (*truth[:20], *train[:20])
     ]
     labels = load("mnist").test_labels
     assert labels is not None
-    needles.append(bytes(255 - value for value in labels[np.arange(120) * 10_000 // 120].tobytes()))
+    needles.append(bytes(255 - value for value in labels[np.arange(TEST) * 10_000 // TEST].tobytes()))
     (bench.folder / "needles.txt").write_text(repr(needles))
     (bench.folder / "where.txt").write_text(str(bench.folder / "found.txt"))
     bench.plugin(fit=SEARCH.strip())
