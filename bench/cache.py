@@ -27,6 +27,10 @@ def written_whole(folder: Path) -> Iterator[Path]:
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield draft
+        # After a crash of the machine a whole folder of empty files would pass for what it is not.
+        for file in draft.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
         try:
             draft.rename(folder)
         except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from typing import Any
@@ -33,6 +34,8 @@ def for_want_of_memory(error: BaseException) -> bool:
     """Whether there was no memory, on the CPU or the GPU; torch says so in several ways."""
     torch = sys.modules.get("torch")
     kinds = (MemoryError, torch.OutOfMemoryError) if torch is not None else (MemoryError,)
-    if isinstance(error, kinds):
+    if isinstance(error, kinds) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _SAID_WITHOUT_MEMORY)
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in _SAID_WITHOUT_MEMORY):
+        return True
+    return error.__cause__ is not None and for_want_of_memory(error.__cause__)

@@ -64,7 +64,8 @@ def gpus_of(device: str) -> list[str]:
     wanted = torch.device(device)
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     seen = [name.strip() for name in named.split(",") if name.strip()]
-    seen = seen or [str(number) for number in range(torch.cuda.device_count())]
+    # CUDA stops counting at the first name that it does not know.
+    seen = seen[: torch.cuda.device_count()] or [str(number) for number in range(torch.cuda.device_count())]
     return seen if wanted.index is None else [seen[wanted.index]]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.files import expanded
 from bench.plan import Cell
 from bench.plugins import Description, Setting, Source
 from bench.problem import Problem
@@ -49,7 +50,7 @@ def new_job(cell: Cell, root: Path, machine: Machine, rerun: str | None) -> Job:
         machine: where and how.
         rerun: "all" runs it even where a result is stored, "failed" where that is a failure.
     """
-    data_dir = None if machine.data_dir is None else str(machine.data_dir.resolve())
+    data_dir = None if machine.data_dir is None else str(expanded(machine.data_dir).resolve())
     return {
         "cell": dataclasses.asdict(cell),
         "path": str(cell.path),

@@ -7,11 +7,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from bench.datasets import called
+from bench.datasets import BUILT_IN, called, load, registered
 from bench.errors import BenchError
 from bench.names import unknown
 from bench.plugins import Description, Source
@@ -29,6 +29,10 @@ PRESETS: dict[str, tuple[int | None, int | None]] = {
 """How many training and test images each preset takes; None means all."""
 
 DEFAULT_PRESET = "quick"
+
+LIKE_OWN_COLOUR = "cifar10"
+"""Whose settings a user's own images take in colour; no method can know them by name, and what methods do
+without a name is for grey digits."""
 
 
 def sizes_of(preset: str) -> tuple[int | None, int | None]:
@@ -65,8 +69,10 @@ class Cell:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """Every setting's value."""
-        return self.description.resolve(self.preset, self.dataset, self.overrides)
+        """Every setting's value. Raises BenchError where a user's own images cannot be read."""
+        own = self.problem.dataset not in (*BUILT_IN, *registered())
+        like = LIKE_OWN_COLOUR if own and _in_colour(self.problem.dataset) else self.dataset
+        return self.description.resolve(self.preset, like, self.overrides)
 
     @cached_property
     def path(self) -> Path:
@@ -123,3 +129,8 @@ def file_name(name: str) -> str:
     """The name with whatever could trouble a file system replaced; a long one ends in its hash."""
     safe = re.sub(r"[^A-Za-z0-9._=,+@-]", "-", name).lstrip(".") or "-"
     return safe if len(safe) <= 120 else f"{safe[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+@lru_cache(maxsize=64)
+def _in_colour(dataset: str) -> bool:
+    return bool(load(dataset).train.shape[1] == 3)

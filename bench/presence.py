@@ -12,6 +12,7 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.processes import STOP_SECONDS
@@ -37,8 +38,11 @@ class Presence:
         self._over = threading.Event()
         self._beats = threading.Thread(target=self._beat, daemon=True)
 
-    def begin(self) -> bool:
+    def begin(self, leaving: Callable[[], bool] = lambda: False) -> bool:
         """Mark the folder; False where another machine does. Waits while one that did may have ended.
+
+        Args:
+            leaving: asked while it waits; where it says yes, the other has the folder still.
 
         Raises:
             OSError: the folder cannot be written.
@@ -46,7 +50,7 @@ class Presence:
         left = self._read()
         if left is not None:
             # The lock, which is ours, tells that a holder at this place has ended.
-            if not left.startswith(self._place) and not self._silent(left):
+            if not left.startswith(self._place) and not self._silent(left, leaving):
                 return False
             if not self._take_away(left):
                 return False
@@ -104,12 +108,12 @@ class Presence:
             return time.time() - self._file.stat().st_mtime < SILENT_SECONDS
         return False
 
-    def _silent(self, left: bytes) -> bool:
+    def _silent(self, left: bytes, leaving: Callable[[], bool]) -> bool:
         """Whether the mark stays as it is for long enough, by our clock alone: machines disagree on time."""
         until = time.monotonic() + SILENT_SECONDS
         while time.monotonic() < until:
             time.sleep(LOOK_SECONDS)
-            if self._read() != left:
+            if self._read() != left or leaving():
                 return False
         return True
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bench import datasets
 from bench.cache import cache_dir, written_whole
 from bench.errors import BenchError
+from bench.files import cannot_write
 from bench.missingness import MECHANISMS
 from bench.names import unknown
 
@@ -136,16 +137,20 @@ def pose(problem: Problem, data_dir: Path | None = None) -> PosedProblem:
     """Read the data set, draw the masks and write both apart into the cache, or find them there.
 
     Raises:
-        BenchError: the data set cannot be read or has fewer images than asked for.
+        BenchError: the data set cannot be read or has fewer images than asked for, or the cache folder cannot
+            be written.
     """
     dataset, chosen = choose(problem, data_dir)
     complete, incomplete = _folders(problem, dataset, chosen)
     labelled = dataset.test_labels is not None
-    if _lacks(complete, "train.npy", "test.npy", *["test-labels.npy"] * labelled):
-        _write_complete(complete, dataset, chosen)
     arrays = [f"{split}-{kind}.npy" for split in ("train", "test") for kind in ("pixels", "observed")]
-    if _lacks(incomplete, *arrays, "facts.json"):
-        _write_incomplete(incomplete, problem, dataset, chosen)
+    try:
+        if _lacks(complete, "train.npy", "test.npy", *["test-labels.npy"] * labelled):
+            _write_complete(complete, dataset, chosen)
+        if _lacks(incomplete, *arrays, "facts.json"):
+            _write_incomplete(incomplete, problem, dataset, chosen)
+    except OSError as error:
+        raise cannot_write(error.filename or complete.parent, error) from error
     facts = json.loads((incomplete / "facts.json").read_text())
     facts |= {"fingerprint": dataset.fingerprint, "official": dataset.official}
     return PosedProblem(incomplete, complete, facts, dataset.display_name, dataset.citation)
@@ -216,14 +221,26 @@ def open_incomplete(folder: Path, split: str) -> tuple[Pixels, NDArray[np.bool_]
 
 
 def _lacks(folder: Path, *names: str) -> bool:
-    """Whether a folder is to be written; where only a part is there, that goes: old files were cleared."""
+    """Whether a folder is to be written; where only a part is there, or torn, that goes."""
     # Folders appear whole, so one that is not there yet is never removed, whoever writes it meanwhile.
     if not folder.is_dir():
         return True
-    whole = all((folder / name).is_file() for name in names)
+    whole = all(_is_whole(folder / name) for name in names)
     if not whole:
         shutil.rmtree(folder, ignore_errors=True)
     return not whole
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is there and as long as it says."""
+    try:
+        if path.suffix == ".npy":
+            _open(path)
+        else:
+            json.loads(path.read_text())
+    except (OSError, ValueError, EOFError):
+        return False
+    return True
 
 
 def _write_complete(folder: Path, dataset: datasets.Dataset, chosen: dict[str, NDArray[np.int64]]) -> None:

@@ -158,11 +158,15 @@ class Child:
 
     def end(self) -> None:
         """End the process, and whatever it started and left behind."""
-        with contextlib.suppress(ProcessLookupError):
-            if self.process.poll() is None:
+        below: list[psutil.Process] = []
+        if self.process.poll() is None:
+            # It inherits the orphans below it, who are out of sight once it has ended itself.
+            with contextlib.suppress(psutil.Error):
+                below = psutil.Process(self.process.pid).children(recursive=True)
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        self.left_behind |= _end_all(self.token)
+        self.left_behind |= _end_each(below) | _end_all(self.token)
 
     def show_stack(self) -> None:
         """Let it print where it is, if it knows how to."""
@@ -264,6 +268,17 @@ def end_descendants() -> set[int]:
                     ended.add(process.pid)
                 process.kill()
         psutil.wait_procs(found, timeout=1)
+    return ended
+
+
+def _end_each(processes: Iterable[psutil.Process]) -> set[int]:
+    """End those of the processes that run; their numbers."""
+    ended = set()
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                process.kill()
+                ended.add(process.pid)
     return ended
 
 

@@ -171,7 +171,9 @@ class _Run:
                 self.fault = BenchError(event["why"])
         elif event["end"] == "stopped":
             self.missing += 1
-            self._display.line(f"{heading}: stopped; the same command goes on with it")
+            again = self._cells[number - 1][1]["rerun"] == "all"
+            advice = "begins it again; what was stored before stays" if again else "goes on with it"
+            self._display.line(f"{heading}: stopped; the same command {advice}")
         else:
             self.missing += event["result"]["status"] != "ok"
             self._display.line(f"{heading}: {summary(event['result'], event['end'] == 'kept')}")

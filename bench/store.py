@@ -7,7 +7,7 @@ import errno
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +22,8 @@ from bench.provenance import without_places
 from bench.results import SCHEMA, fault_of, readable
 
 SAMPLES = 64
+OF_A_FIT = ("imputed.npy", "samples.npz", "per-image.npz")
+"""What a fit leaves beside its result."""
 
 
 class Held(BenchError):
@@ -37,6 +39,7 @@ class CellFolder:
         self.imputed = self.path / "imputed.npy"
         self.progress = self.path / "progress.json"
         self.lock = self.path / ".lock"
+        self.fresh = self.path / "fresh"
         self._presence: Presence | None = None
 
     def checkpoints(self, key: str) -> Path:
@@ -47,9 +50,25 @@ class CellFolder:
         """Forget every unfinished fit of this cell."""
         shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
 
+    def empty_fresh(self) -> None:
+        """Forget what a run wrote that came to no result."""
+        shutil.rmtree(self.fresh, ignore_errors=True)
+
+    def adopt_fresh(self) -> None:
+        """Let what a run wrote take the place of what an earlier one left, where it left any."""
+        for name in OF_A_FIT:
+            if (self.fresh / name).is_file():
+                (self.fresh / name).replace(self.path / name)
+            else:
+                (self.path / name).unlink(missing_ok=True)
+        self.empty_fresh()
+
     @contextlib.contextmanager
-    def claimed(self) -> Iterator[int]:
+    def claimed(self, leaving: Callable[[], bool] = lambda: False) -> Iterator[int]:
         """Hold the cell, so that no other run writes to it, here or on another machine that sees the folder.
+
+        Args:
+            leaving: whether not to wait any longer for a machine that may have ended.
 
         Yields:
             The open lock, which a process that writes here inherits: the cell is held until all have ended.
@@ -69,7 +88,7 @@ class CellFolder:
                 raise Held(f"{self.path} is being run by another bench")
             presence = Presence(self.path)
             try:
-                begun = presence.begin()
+                begun = presence.begin(leaving)
             except OSError as error:
                 raise cannot_write(self.path, error) from error
             if not begun:
@@ -89,9 +108,11 @@ class CellFolder:
             lock = self.lock.open("rb")
         except OSError:
             return False
-        with lock:
+        with lock, contextlib.suppress(BenchError):
             # A shared lock, so that two who ask at once do not take each other for a run.
-            return not _lock(lock, fcntl.LOCK_SH) or Presence(self.path).elsewhere
+            if not _lock(lock, fcntl.LOCK_SH):
+                return True
+        return Presence(self.path).elsewhere
 
     def result(self) -> dict[str, Any] | None:
         """The stored result; None where there is none, or one that is torn or damaged.

@@ -6,7 +6,6 @@ both are watched, and what became of them is written down, whatever it was.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +27,7 @@ from bench.provenance import provenance
 from bench.store import CellFolder, Held
 
 NOTE_SECONDS = 3.0
+HELD_SECONDS = 5.0
 SCORING_SECONDS = 600.0
 """How long scoring may take where there is a deadline for the fit, unless that is longer."""
 
@@ -40,6 +40,10 @@ class Stop:
 
     asked: threading.Event = field(default_factory=threading.Event)
     now: threading.Event = field(default_factory=threading.Event)
+
+    def told(self) -> bool:
+        """Whether it is to stop, one way or the other."""
+        return self.asked.is_set() or self.now.is_set()
 
 
 def run_job(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
@@ -83,17 +87,35 @@ def kept(job: Job) -> dict[str, Any] | None:
 
 
 def begun_anew(job: Job) -> Job:
-    """A job that may be started more than once: what `--rerun` forgets is forgotten now, not each time."""
+    """A job that may be started more than once: what `--rerun` forgets is forgotten now, not each time.
+
+    It remembers which result was stored before it, which is none of its own.
+    """
+    folder = folder_of(job)
+    job = job | {"before": identity(folder.result())}
     if job["rerun"] != "all":
         return job
-    folder = folder_of(job)
-    with contextlib.suppress(Held), folder.claimed():
-        folder.discard_checkpoints()
+
+    def discard() -> dict[str, Any]:
+        with folder.claimed():
+            folder.discard_checkpoints()
+        return {}
+
+    # Who only looks whether the cell is running holds it for a moment.
+    when_free(discard, HELD_SECONDS)
     return job | {"rerun": "anew"}
 
 
+def identity(result: Mapping[str, Any] | None) -> list[Any] | None:
+    """What tells a stored result from an earlier one of the same cell."""
+    return None if result is None else [result.get("key"), result.get("provenance", {}).get("date")]
+
+
 def lost(job: Job, why: str, status: str = "failed") -> dict[str, Any]:
-    """Write down that an executor lost a cell, unless its result was stored before; as `run_job` returns."""
+    """Write down that an executor lost a cell, unless it had stored its result; as `run_job` returns.
+
+    A number that an earlier run stored stays.
+    """
     error = " ".join(why.split())[:MESSAGE_CHARACTERS]
     outcome = {"status": status, "error": error, "traceback": why[-TRACEBACK_CHARACTERS:]}
     try:
@@ -118,12 +140,16 @@ def when_free(act: Callable[[], dict[str, Any]], seconds: float) -> dict[str, An
 def _write_loss(job: Job, outcome: dict[str, Any]) -> dict[str, Any]:
     cell, folder = cell_of(job), folder_of(job)
     with folder.claimed():
+        stored = folder.result()
+        own = identity(stored) != job.get("before")
         end = kept(job | {"rerun": None})
-        if end is not None:
+        if end is not None and (own or end["end"] != "kept"):
             return end
         key = cell.key(facts_of(cell.problem, machine_of(job).data_dir))
         result = {"key": key, "cell": cell.record(), "asked": cell.asked, **outcome}
-        folder.write(result)
+        # A number is not lost for a node that was.
+        if stored is None or stored.get("status") != "ok":
+            folder.write(result)
         return {"end": "stored", "result": result}
 
 
@@ -151,7 +177,9 @@ def _run(
     registered()
     posed = pose(cell.problem, machine.data_dir)
     key = cell.key(posed.facts)
-    with folder.claimed() as lock:
+    with folder.claimed(stop.told) as lock:
+        if stop.told():
+            return {"end": "stopped"}
         stored = folder.result()
         if stored is not None and stored.get("key") == key and not _again(stored, cell, job):
             return {"end": "kept", "result": stored}
@@ -164,10 +192,12 @@ def _run(
             given = _cell_job(cell, machine, posed, folder, folder.checkpoints(key), lock)
             outcome = _Running(given, machine, folder, report, stop).outcome()
         if outcome is None:
+            folder.empty_fresh()
             return {"end": "stopped"}
         result = _known_before(cell, posed, key) | outcome
         result.setdefault("provenance", _provenance_without(machine))
         result["provenance"] |= {"command": job["command"], "timeout": machine.timeout}
+        folder.adopt_fresh()
         folder.write(result)
     return {"end": "stored", "result": result}
 
@@ -266,7 +296,7 @@ def _cell_job(
             "seed": cell.problem.seed,
             "incomplete": str(posed.incomplete),
             "checkpoints": str(checkpoints),
-            "output": str(folder.imputed),
+            "output": str(folder.fresh / folder.imputed.name),
             "lock": lock,
         },
         "posed": {
@@ -274,7 +304,7 @@ def _cell_job(
             "complete": str(posed.complete),
             "facts": posed.facts,
         },
-        "folder": str(folder.path),
+        "folder": str(folder.fresh),
         "dataset": cell.problem.dataset,
         "data_dir": None if machine.data_dir is None else str(machine.data_dir),
     }
@@ -301,11 +331,13 @@ class _Running:
         Raises:
             BenchError: the user must put something right.
         """
-        self._folder.imputed.unlink(missing_ok=True)
+        # What an earlier run left stays until there is a result to take its place.
+        self._folder.empty_fresh()
         threads = str(self._machine.threads)
         environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-        if self._machine.gpu is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = self._machine.gpu
+        # Scoring takes the GPU that it sees.
+        if self._machine.gpu is not None or self._machine.device == "cpu":
+            environment["CUDA_VISIBLE_DEVICES"] = self._machine.gpu or ""
         log = CappedLog(self._folder.log)
         self._child = Child(
             "bench.cell_process",
@@ -348,7 +380,7 @@ class _Running:
             outcome: dict[str, Any] = self._told["outcome"]
         elif "refused" in self._told:
             raise BenchError(self._told["refused"])
-        elif "stopped" in self._told or self._stop.asked.is_set() or self._stop.now.is_set():
+        elif "stopped" in self._told or self._stop.told():
             return None
         elif self._late:
             outcome = {"status": "timeout", "error": self._why_late()}

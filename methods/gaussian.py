@@ -148,7 +148,12 @@ class Factors:
         precisions = torch.einsum("cpj,cpk->pjk", weighted, self.loadings).flatten(1)
         precision = (observed @ precisions).view(count, rank, rank)
         precision.diagonal(dim1=1, dim2=2).add_(1)
-        lower = torch.linalg.cholesky(precision)
+        double = precision.dtype == torch.float64
+        lower, trouble = torch.linalg.cholesky_ex(precision, check_errors=double)
+        if not double and trouble.any():
+            # Many values of little variance: in single precision the identity drowns in the rounding.
+            mean, covariance, log_likelihood = self.in_double().posterior(images)
+            return mean.to(precision.dtype), covariance.to(precision.dtype), log_likelihood
         pull = centred.flatten(1) @ weighted.flatten(0, 1)
         mean = torch.cholesky_solve(pull[..., None], lower)[..., 0]
         # log det of the covariance and the quadratic form, both by Woodbury.

@@ -193,7 +193,11 @@ class PBiGAN(Imputer):
             if turn == self.critic_steps:
                 return {"distance": self._update_coders(batch, epoch)}
             with torch.no_grad():
-                real, fake, _ = self._pairs(batch)
+                real, fake, code = self._pairs(batch)
+                if not convolutional.is_digit(self._train.shape):
+                    # The authors' code decodes both at each step, and what the decoder's normalisations
+                    # remember of both is what an image is imputed with.
+                    self._decoder(code)
             apart = raise_distance(
                 self._critic,
                 self._critic_adam,

@@ -136,6 +136,8 @@ class Place:
         executor = Ray(self.address, machine.threads, self.gpu_slots, self.jobs)
         if self.device == "auto":
             machine = replace(machine, device="cuda" if executor.has_gpus else "cpu")
+        elif self.device == "cuda" and not executor.has_gpus:
+            raise BenchError("no node of the Ray cluster has a GPU; give --device cpu")
         return machine, executor
 
     def _slurm(
@@ -153,10 +155,19 @@ class Place:
         return self._elsewhere(data_dir), Slurm(results, options, self.max_running)
 
     def _elsewhere(self, data_dir: Path | None) -> Machine:
-        """For nodes that this machine knows nothing of."""
+        """For nodes that this machine knows nothing of.
+
+        Raises:
+            BenchError: the device is none that every node could have.
+        """
         from bench.hardware import cores
         from bench.jobs import Machine
 
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise BenchError(
+                f"--device {self.device} is not for --executor {self.executor}, which gives each cell a GPU "
+                "of its own; say cpu or cuda"
+            )
         threads = self.threads or max(1, cores() // (self.jobs or 1))
         return Machine(self.device, threads, self.precision, data_dir, self.timeout, self.memory)
 

@@ -67,7 +67,9 @@ class Elsewhere:
     def end(self) -> None:
         """Let it write its checkpoint; back when it has ended."""
         self.stop.asked.set()
-        self._thread.join()
+        # Where it was not begun yet, it stops as soon as it is.
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
         self._outcome = run_job(self._job, lambda event: None, self.stop)

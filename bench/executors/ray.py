@@ -17,10 +17,9 @@ from bench.executors import Elsewhere, Executor
 from bench.hardware import cores
 from bench.jobs import Job, folder_of
 from bench.processes import Event
-from bench.worker import begun_anew, kept, lost, when_free
+from bench.worker import HELD_SECONDS, begun_anew, identity, kept, lost, when_free
 
 WAIT_SECONDS = 0.5
-HELD_SECONDS = 5.0
 RETRIES = 5
 """How many nodes a cell may be lost with before it is given up."""
 
@@ -140,7 +139,7 @@ def bring_home(job: Job, end: dict[str, Any]) -> dict[str, Any]:
     """Write a cell's files here, where the node that ran it wrote them to a folder of its own; its end."""
     files: dict[str, bytes] = end.pop("files", {})
     folder = folder_of(job)
-    if "result" not in end or _when(folder.result()) == _when(end["result"]):
+    if "result" not in end or identity(folder.result()) == identity(end["result"]):
         return end
 
     def take_in() -> dict[str, Any]:
@@ -150,8 +149,3 @@ def bring_home(job: Job, end: dict[str, Any]) -> dict[str, Any]:
 
     # Who only looks whether the cell is running holds it for a moment.
     return when_free(take_in, HELD_SECONDS)
-
-
-def _when(result: dict[str, Any] | None) -> Any:
-    """What tells a stored result from an earlier one of the same cell."""
-    return None if result is None else (result.get("key"), result.get("provenance", {}).get("date"))

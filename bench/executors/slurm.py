@@ -153,6 +153,9 @@ class Slurm(Executor):
 
     def start(self, number: int, job: Job) -> None:
         end = kept(job)
+        if end is None and folder_of(job).running():
+            # Another run has it; a job of ours would wait in the queue only to find that out.
+            end = {"end": "held"}
         if end is not None:
             self._told.append((number, end))
         else:
@@ -196,7 +199,9 @@ class Slurm(Executor):
         return executor
 
     def wait(self) -> list[tuple[int, Event]]:
-        if self._new and not self._stopping:
+        # Those that come later wait until all before them, who have the cap's seats, have ended.
+        full = self._most is not None and self.room is None and self._jobs
+        if self._new and not self._stopping and not full:
             self._submit()
         told, self._told = self._told, []
         if not told:

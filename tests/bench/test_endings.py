@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -224,12 +225,20 @@ def test_the_memory_of_a_tree_is_counted_once() -> None:
         process.wait()
 
 
+def raised_from(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "out-of-memory"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), "out-of-memory"),
         (MemoryError(), "out-of-memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out-of-memory"),
+        (raised_from(RuntimeError("epoch 3"), torch.OutOfMemoryError("CUDA out of memory")), "out-of-memory"),
+        (raised_from(RuntimeError("epoch 3"), ValueError("shapes")), "failed"),
         (RuntimeError("shapes do not match"), "failed"),
         (ValueError("the string 'out of memory' is no colour"), "failed"),
     ],

@@ -8,6 +8,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,16 +17,17 @@ from hypothesis import strategies as st
 
 from bench.cli.executor_options import Place
 from bench.errors import BenchError
-from bench.executors import local
+from bench.executors import Elsewhere, local, slurm
 from bench.executors.local import Local, places
 from bench.executors.slurm import Slurm, parse_options, resources, seats
 from bench.grid import Grid
+from bench.hardware import gpus_of
 from bench.jobs import Machine, cell_of, folder_of, new_job
 from bench.plan import Cell
 from bench.plugins import Description, Setting, Source
-from bench.problem import Problem
+from bench.problem import Problem, facts_of
 from bench.running import run_cells
-from bench.worker import Stop, begun_anew
+from bench.worker import Stop, begun_anew, lost
 from tests.bench.command import Bench, wait_for
 
 HERE = Place("local", None, 1, "cpu", "float32", None, None, None, None, None, ())
@@ -124,12 +126,23 @@ def test_whatever_can_change_a_number_changes_its_key() -> None:
     assert len(set(keys)) == len(keys)
 
 
+def test_a_job_s_data_folder_is_the_one_that_was_looked_at(bench: Bench) -> None:
+    (cell,) = Grid(["mean"], ["mnist"], [0.8], [0], "smoke").cells()
+    job = new_job(cell, Path("results"), Machine("cpu", 1, "float32", Path("~/data")), None)
+    assert job["machine"]["data_dir"] == str((Path.home() / "data").resolve())
+
+
 def test_a_job_that_is_started_again_keeps_its_new_checkpoints(tmp_path: Path) -> None:
     kept = tmp_path / "cell" / "checkpoints" / "key" / "checkpoint-000001.json"
     job: dict[str, Any] = {"results": str(tmp_path), "path": "cell", "rerun": "all"}
     for rerun, left in (("failed", True), (None, True), ("all", False)):
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text("{}")
+        if rerun == "all":
+            # Who only looks whether the cell is running holds it for a moment.
+            looking = (tmp_path / "cell" / ".lock").open("a")
+            fcntl.flock(looking, fcntl.LOCK_SH)
+            threading.Timer(0.5, looking.close).start()
         started = begun_anew(job | {"rerun": rerun})
         assert kept.exists() == left
     kept.parent.mkdir(parents=True)
@@ -176,11 +189,40 @@ def test_sbatch_options_of_a_method_win_over_those_of_all() -> None:
         (replace(HERE, executor="ray", sbatch=("mem=1",)), "--slurm is for --executor slurm, not ray"),
         (replace(HERE, executor="slurm", device="auto"), "say --device cuda or --device cpu"),
         (replace(HERE, executor="slurm", jobs=2), "use --max-running"),
+        (
+            replace(HERE, executor="slurm", device="gpu"),
+            "--device gpu is not for --executor slurm.*say cpu or",
+        ),
+        (replace(HERE, executor="ray", device="cuda:1"), "--device cuda:1 is not for --executor ray"),
     ],
 )
 def test_options_of_another_executor_are_refused(place: Place, message: str) -> None:
     with pytest.raises(BenchError, match=message):
         place.settle(None, Path(), ["mean"])
+
+
+def test_a_gpu_that_no_ray_node_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would wait for one for ever."""
+    monkeypatch.setattr("bench.executors.ray.Ray", lambda *given: SimpleNamespace(has_gpus=False))
+    with pytest.raises(BenchError, match="no node of the Ray cluster has a GPU; give --device cpu"):
+        replace(HERE, executor="ray", device="cuda").settle(None, Path(), [])
+
+
+def test_gpus_that_are_named_and_not_there_are_no_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    assert gpus_of("cuda") == ["4", "5"]
+    assert gpus_of("cuda:1") == ["5"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert gpus_of("cuda") == ["0", "1"]
+
+
+def test_on_the_cpu_nothing_sees_a_gpu(bench: Bench) -> None:
+    """Scoring would take the first one, however full."""
+    bench.environment["CUDA_VISIBLE_DEVICES"] = "0"
+    bench.plugin("context.facts['seen'] = os.environ['CUDA_VISIBLE_DEVICES']")
+    assert bench.run()[0] == 0
+    assert bench.results()[0]["fit"]["seen"] == ""
 
 
 @pytest.mark.parametrize(("executor", "package"), [("ray", "ray"), ("slurm", "submitit")])
@@ -191,6 +233,66 @@ def test_an_absent_package_is_named(monkeypatch: pytest.MonkeyPatch, executor: s
         BenchError, match=f"needs the package {package}; install it with: pip install {package}"
     ):
         place.settle(None, Path(), [])
+
+
+def test_a_lost_rerun_is_told_and_costs_no_number(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_CACHE", bench.environment["BENCH_CACHE"])
+    (cell,) = Grid(["mean"], ["mnist"], [0.8], [0], "smoke", train=20, test=10).cells()
+    job = new_job(cell, bench.folder, Machine("cpu", 1, "float32"), "all")
+    folder, key = folder_of(job), cell.key(facts_of(cell.problem))
+
+    def store(status: str, date: str) -> None:
+        about = {"cell": cell.record(), "provenance": {"date": date}, "metrics": {}}
+        with folder.claimed():
+            folder.write({"key": key, "status": status, **about})
+
+    for status, left in (("ok", ("ok", None)), ("failed", ("failed", "the node is gone"))):
+        store(status, "2026-01-01")
+        end = lost(begun_anew(job), "the node is gone")
+        assert (end["end"], end["result"]["status"]) == ("stored", "failed")
+        stored = folder.result() or {}
+        assert (stored["status"], stored.get("error")) == left
+    started = begun_anew(job)
+    store("ok", "2026-01-02")
+    assert lost(started, "the node is gone")["end"] == "kept", "it had stored its result before it was lost"
+
+
+def test_slurm_gets_no_job_for_a_cell_that_another_run_has(tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    (cell,) = Grid(["mean"], ["mnist"], [0.8], [0], "smoke", train=20, test=10).cells()
+    job = new_job(cell, tmp_path, Machine("cpu", 1, "float32"), None)
+    executor = Slurm(tmp_path, {"": {}}, None, cluster="local")
+    with folder_of(job).claimed():
+        executor.start(1, job)
+        assert executor.wait() == [(1, {"end": "held"})]
+    assert not (tmp_path / ".slurm").exists()
+
+
+def test_slurm_jobs_that_come_later_wait_for_the_cap_s_seats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setattr(slurm, "WAIT_SECONDS", 0.0)
+    first, second = Grid(["mean"], ["mnist"], [0.7, 0.8], [0], "smoke", train=20, test=10).cells()
+    executor = Slurm(tmp_path, {"": {}}, 1, cluster="local")
+    executor.room = None  # As on a cluster, which queues what it is given.
+    submitted: list[int] = []
+    monkeypatch.setattr(executor, "_submit", lambda: submitted.append(executor._new.pop()[0]))
+    here = Machine("cpu", 1, "float32")
+    running = SimpleNamespace(
+        job_id="7", done=lambda: False, paths=SimpleNamespace(result_pickle=tmp_path / "no.pkl")
+    )
+    executor._jobs[1] = running, new_job(first, tmp_path, here, None)
+    executor.start(2, new_job(second, tmp_path, here, None))
+    executor.wait()
+    assert not submitted
+    del executor._jobs[1]
+    executor.wait()
+    assert submitted == [2]
+
+
+def test_a_job_that_is_to_end_before_it_began_ends() -> None:
+    Elsewhere({}).end()
 
 
 def test_submitit_runs_a_grid_and_a_lost_job_is_a_row(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

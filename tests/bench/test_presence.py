@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def test_who_finds_a_mark_silent_too_late_leaves_the_next_holder_alone(
     monkeypatch.setattr(gone, "_beats", threading.Thread(target=lambda: None))
     assert gone.begin()
 
-    def silent(left: bytes) -> bool:
+    def silent(left: bytes, leaving: Callable[[], bool]) -> bool:
         """Long enough for the other to find the same, and to take over."""
         assert quicker.begin()
         return True
@@ -137,3 +138,17 @@ def test_a_machine_that_slept_stores_nothing_over_the_next_ones_result(tmp_path:
         time.sleep(0.5)
     assert (folder.path / "result.json").read_text() == other
     assert (folder.path / ".holder").read_text().startswith("there ")
+
+
+@pytest.mark.usefixtures("quick")
+def test_who_leaves_does_not_wait_for_a_machine_that_may_have_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "SILENT_SECONDS", 600.0)
+    folder = CellFolder(tmp_path, Path("cell"))
+    folder.path.mkdir()
+    killed = at("there", folder.path, monkeypatch)
+    monkeypatch.setattr(killed, "_beats", threading.Thread(target=lambda: None))
+    assert killed.begin()
+    with pytest.raises(Held), folder.claimed(lambda: True):
+        pass

@@ -98,3 +98,28 @@ def test_only_a_size_given_by_hand_is_enforced(archive: Path) -> None:
     (cell,) = replace(grid, test=7).cells()
     with pytest.raises(BenchError, match="has 6 test images; 7 were asked for"):
         pose(cell.problem)
+
+
+@pytest.mark.parametrize("name", ["complete/test.npy", "complete/train.npy", "incomplete/test-observed.npy"])
+def test_a_torn_copy_is_posed_again(archive: Path, name: str) -> None:
+    posed = pose(Problem(str(archive)))
+    kind, _, file = name.partition("/")
+    torn = (posed.complete if kind == "complete" else posed.incomplete) / file
+    whole = torn.read_bytes()
+    torn.write_bytes(whole[:-5])
+    pose(Problem(str(archive)))
+    assert torn.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("channels", "width", "imputer_width", "residual"), [(1, 256, 784, False), (3, 128, 1024, True)]
+)
+def test_own_images_take_the_settings_for_their_kind(
+    tmp_path: Path, channels: int, width: int, imputer_width: int, residual: bool
+) -> None:
+    """A method names data sets; one that it cannot know is grey, as MNIST, or in colour, as CIFAR-10."""
+    pixels = np.zeros((4, channels, 8, 8), np.uint8)
+    np.savez(tmp_path / "own.npz", train=pixels, test=pixels)
+    (cell,) = Grid(["prflow"], [str(tmp_path / "own.npz")], rates=[0.5], seeds=[0], preset="quick").cells()
+    found = {name: cell.settings[name] for name in ("hidden", "imputer_width", "residual")}
+    assert found == {"hidden": width, "imputer_width": imputer_width, "residual": residual}

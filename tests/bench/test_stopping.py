@@ -26,6 +26,9 @@ time.sleep(600)
 """
 
 STUBBORN = """
+import subprocess
+hidden = subprocess.Popen(["sleep", "600"], env={}, start_new_session=True)
+open("hidden.txt", "w").write(str(hidden.pid))
 open("begun.txt", "w").write(str(os.getpid()))
 while True:
     context.stop_requested()
@@ -64,6 +67,8 @@ def test_a_second_interrupt_ends_a_method_that_will_not_stop(bench: Bench) -> No
     output, _ = process.communicate(timeout=25)
     assert process.returncode == 130, output
     assert gone(method) and not bench.results()
+    # In a session of its own and without our mark, it is known by its parents alone.
+    wait_for(lambda: gone(int((bench.folder / "hidden.txt").read_text())), 10)
 
 
 def test_a_method_that_never_asks_ends_with_its_killed_parents(bench: Bench) -> None:
@@ -92,6 +97,34 @@ def test_a_stopped_run_goes_on_where_it_was(bench: Bench) -> None:
     assert result["cost"]["steps"] == 60
     # The steps before the stop cost their time too.
     assert result["cost"]["fit_seconds"] > before + 0.1 * (60 - int(kept.stem[-6:])) - 0.2
+
+
+def test_a_rerun_that_is_stopped_leaves_what_was_stored(bench: Bench) -> None:
+    bench.walk()
+    assert bench.run("--methods", "walk", "--set", "walk.seconds=3")[0] == 0
+    cell = bench.cell()
+    before = {
+        path.name: path.read_bytes() for path in cell.iterdir() if path.suffix in (".npy", ".npz", ".json")
+    }
+    assert {*before} == {"imputed.npy", "samples.npz", "per-image.npz", "result.json"}
+    process = bench.start("--methods", "walk", "--set", "walk.seconds=3", "--rerun")
+    wait_for(lambda: any(cell.rglob("checkpoint-000010.json")))
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped; the same command begins it again; what was stored before stays" in output
+    assert {name: (cell / name).read_bytes() for name in before} == before
+    assert not (cell / "fresh").exists()
+
+
+def test_what_a_run_wrote_replaces_all_of_an_earlier_one_s(tmp_path: Path) -> None:
+    folder = CellFolder(tmp_path, Path("cell"))
+    folder.fresh.mkdir(parents=True)
+    for name in ("imputed.npy", "samples.npz"):
+        (folder.path / name).write_text("old")
+    (folder.fresh / "imputed.npy").write_text("new")
+    folder.adopt_fresh()
+    assert {path.name: path.read_text() for path in folder.path.iterdir()} == {"imputed.npy": "new"}
 
 
 def test_two_runs_on_one_folder_share_its_cells(bench: Bench) -> None:
@@ -147,6 +180,18 @@ def test_a_file_system_without_locks_is_named(
         pass
 
 
+def test_who_looks_on_needs_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = CellFolder(tmp_path, Path("cell"))
+    with folder.claimed():
+        pass
+
+    def refuse(file: object, kind: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert not folder.running()
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own, whose size and rights can be changed."""
@@ -196,3 +241,17 @@ def test_a_checkpoint_that_finds_no_room_ends_the_run_not_the_cell(bench: Bench,
     assert not bench.results()
     change(disk, "size=40m")
     assert bench.run("--methods", "walk")[0] == 0
+
+
+def test_a_full_cache_ends_the_run_not_the_cell(bench: Bench, disk: Path) -> None:
+    bench.plugin()
+    bench.environment["BENCH_CACHE"] = str(disk / "cache")
+    change(disk, "size=220k")
+    status, output = bench.run()
+    assert status == 2, output
+    error = output.splitlines()[-1]
+    assert "No space left on device" in error or "the disk may be full" in error
+    assert str(disk / "cache") in error and "set BENCH_CACHE to another folder" in error
+    assert not bench.results()
+    change(disk, "size=40m")
+    assert bench.run()[0] == 0

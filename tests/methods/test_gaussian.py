@@ -149,6 +149,18 @@ def test_pixels_never_seen_stay_finite() -> None:
     torch.testing.assert_close(method.impute(nothing), torch.full(images.pixels.shape, 0.5))
 
 
+def test_many_values_of_little_variance_are_no_trouble() -> None:
+    """Flat images: every value follows from the first observed one, and rounding could drown the rest."""
+    generator = torch.Generator().manual_seed(0)
+    brightness = torch.randint(0, 256, (60, 1, 1, 1), generator=generator, dtype=torch.uint8)
+    complete = brightness.expand(60, 3, 64, 64)
+    observed = torch.rand(60, 1, 64, 64, generator=generator) > 0.2
+    images = MaskedImages(complete * observed, observed)
+    method = Gaussian(rank=16, iterations=12)
+    method.fit(images, FitContext())
+    assert (method.impute(images) - complete / 255).abs().max() < 0.02
+
+
 def test_the_start_has_the_observed_mean_and_variance() -> None:
     images = made_images(200)
     factors = start(images, RANK, 0.01, FitContext())

@@ -168,6 +168,15 @@ def test_what_the_critic_compares(shape: tuple[int, int, int], monkeypatch: pyte
         assert torch.equal((image > 0).all(0), (image > 0).any(0))
 
 
+def test_the_decoder_s_normalisations_see_codes_as_often_as_noise() -> None:
+    """In the critic's steps too, as in the authors' code: they are what an image is imputed with."""
+    method = PBiGAN(**SMALL, critic_steps=2, own_batch=True)
+    context = FitContext()
+    method.fit(made_images((3, 32, 32)), context)
+    (first, *_) = (each for each in method._decoder.modules() if isinstance(each, nn.BatchNorm2d))
+    assert first.num_batches_tracked == 2 * context.facts["steps"]
+
+
 def test_the_coders_descend_distance_and_weighted_reconstruction() -> None:
     """One plain gradient step against a plain backward with the same draws."""
     method = prepared(rising_weight=False, reconstruction_weight=0.5)
