@@ -6,8 +6,8 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -73,7 +73,15 @@ def plan_merge(sources: Sequence[Path], target: Path) -> tuple[list[Step], list[
             steps.append(step)
             if step.result is not None and not step.reason:
                 chosen[cell] = (source, step.result)
-    return steps, faults
+    return [_unless_replaced(step, chosen) for step in steps], faults
+
+
+def _unless_replaced(step: Step, chosen: Mapping[Path, tuple[Path, Result]]) -> Step:
+    """The step as it is, or passed over where its cell failed and a later source holds a number of it."""
+    if step.reason or step.result is None or chosen[step.cell][1] is step.result:
+        return step
+    reason = f"is {step.result.status}; {chosen[step.cell][0]} holds a number of it"
+    return replace(step, result=None, reason=reason)
 
 
 def _cells(source: Path) -> Iterator[Path]:

@@ -105,6 +105,18 @@ def test_a_cell_that_failed_gives_way_to_one_that_did_not(tmp_path: Path) -> Non
     assert read_result(path).ok
 
 
+def test_a_cell_that_failed_in_one_source_and_not_in_another_is_copied_once(tmp_path: Path) -> None:
+    put(tmp_path / "one", failed("prflow", "no luck"))
+    put(tmp_path / "two", result("prflow"))
+    for order in (("one", "two"), ("two", "one")):
+        target = tmp_path / f"all-{order[0]}"
+        copied, passed, faults = merge(target, *(tmp_path / name for name in order))
+        assert copied == ["mnist/pixel-0.8/prflow/seed-0"] and not faults
+        assert len(passed) == 1 and f"is failed; {tmp_path / 'two'} holds" in passed[0]
+        (path,) = target.rglob("result.json")
+        assert read_result(path).ok
+
+
 def test_what_has_no_result_yet_is_passed_over(tmp_path: Path) -> None:
     (put(tmp_path / "one", result("prflow")) / "result.json").unlink()
     copied, passed, faults = merge(tmp_path / "all", tmp_path / "one")
