@@ -72,6 +72,9 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     # Threads that spin while they wait stop each other's work where several processes share the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # An output that cannot hold a dash or a plus-minus sign still gets the rest.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
     try:
         status: Any = cli.main(arguments, prog_name="bench", standalone_mode=False)
     except BenchError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,9 +60,6 @@ def command(
             raise BenchError(unknown("format", name, FORMATS))
     chosen = choose_results(stored_below(results), preset, datasets, methods)
     sets = build_tables(grouped(chosen), prflow_paper(), compare is not None)
-    # An output that cannot hold a dash or a plus-minus sign still gets the table.
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")
     console = Console(highlight=False, emoji=False, markup=False)
     for one in sets:
         print_tables(one, console)

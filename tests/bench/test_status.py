@@ -276,6 +276,16 @@ def test_show_tells_all_there_is(folder: Folder) -> None:
     assert folder.call(f"show {folder.cell}/result.json") == by_path
 
 
+def test_an_output_without_a_dash_is_shown_the_rest(folder: Folder) -> None:
+    folder.change(altered("problem", "official", to=None))
+    output = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    with contextlib.redirect_stdout(output), pytest.raises(SystemExit) as left:
+        main(["show", str(folder.cell), "--plugin", str(folder.plugin)])
+    output.seek(0)
+    shown = [line.split() for line in output.read().splitlines()]
+    assert left.value.code == 0 and ["official", "?"] in shown and ["ended"] in shown
+
+
 def test_show_does_not_follow_a_link_out_of_the_results(folder: Folder) -> None:
     secret = folder.path / "secret"
     secret.mkdir()
