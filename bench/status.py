@@ -180,7 +180,7 @@ def differences(result: Result, cell: Cell, data_dir: Path | None) -> tuple[list
     try:
         facts = _facts(cell.problem, data_dir)
     except BenchError as error:
-        return found, [f"its pixels were not compared: {error}"]
+        return found, [f"its pixels were not compared: {clean(str(error))}"]
     for what, stored, now in (
         ("the data set's pixels differ", result.problem.fingerprint, facts["fingerprint"]),
         ("the masks differ", result.problem.observed, facts["observed"]),

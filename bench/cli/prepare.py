@@ -12,6 +12,7 @@ from bench.datasets import BUILT_IN, check_name, load
 from bench.datasets.locations import data_folder
 from bench.errors import BenchError, Unavailable
 from bench.files import expanded
+from bench.results import clean
 
 
 @click.command("prepare")
@@ -30,27 +31,28 @@ def command(names: str, data_dir: Path | None) -> int:
 
 
 def _prepare(name: str, data_dir: Path | None) -> bool:
+    shown = clean(name)
     try:
         module = importlib.import_module(f"bench.datasets.{name}") if name in BUILT_IN else None
         if module is not None and module.locate(data_dir) is None:
             module.download(data_folder(data_dir) or cache_dir())
         dataset = load(name, data_dir)
     except BenchError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {clean(str(error))}", err=True)
         return False
     kind = "official" if dataset.official else "not official"
     click.echo(
-        f"{name}: {len(dataset.train):,} train, {len(dataset.test):,} test ({kind}), {dataset.fingerprint}"
+        f"{shown}: {len(dataset.train):,} train, {len(dataset.test):,} test ({kind}), {dataset.fingerprint}"
     )
     if name not in BUILT_IN:
-        click.echo(f"{name}: no judge knows its images; a run measures RMSE, and neither FID nor SCC")
+        click.echo(f"{shown}: no judge knows its images; a run measures RMSE, and neither FID nor SCC")
         return True
     try:
         from bench.judges import judge_for
 
         judge_for(name, data_dir)
     except (BenchError, Unavailable) as error:
-        click.echo(f"error: no judge for {name}: {error}", err=True)
+        click.echo(f"error: no judge for {shown}: {clean(str(error))}", err=True)
         return False
-    click.echo(f"{name}: its judge is ready")
+    click.echo(f"{shown}: its judge is ready")
     return True

@@ -191,6 +191,16 @@ def test_a_method_that_is_not_here_cannot_be_compared(folder: Folder) -> None:
     assert "cannot be compared" in lines[1] and "unknown method 'gone'" in lines[1]
 
 
+def test_pixels_that_cannot_be_compared_are_told_without_what_a_terminal_would_obey(folder: Folder) -> None:
+    folder.change(altered("cell", "dataset", to="faces"))
+    (folder.path / "faces").mkdir()
+    for name in ("b\x1b]0;owned\x07X.png", "c.png"):
+        (folder.path / "faces" / name).write_bytes(b"no image")
+    _, lines = folder.call("status")
+    assert lines[1].strip().startswith("- its pixels were not compared: faces/bX.png is not a whole image")
+    assert all(line.isprintable() for line in lines)
+
+
 def test_the_plan_marks_what_is_done_and_takes_time_from_cells_like_it(folder: Folder) -> None:
     folder.change(lambda document: document["cost"].update(fit_seconds=600.0, impute_ms_per_image=6000.0))
     other = folder.cell.parents[2] / "pixel-0.6" / folder.cell.parent.name / "seed-3"

@@ -123,6 +123,17 @@ def test_prepare_reports_a_judge_that_cannot_be_had(
     assert "error: no judge for cifar10: its weights are not here" in capsys.readouterr().err
 
 
+def test_prepare_tells_a_file_s_name_without_what_a_terminal_would_obey(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own").mkdir()
+    for name in ("b\x1b]0;owned\x07X.png", "c.png"):
+        Path("own", name).write_bytes(b"no image")
+    assert call("prepare", "--dataset", "own") == 1
+    assert capsys.readouterr().err == "error: own/bX.png is not a whole image; replace or remove it\n"
+
+
 def test_prepare_expands_the_home_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judged: list[Any]
 ) -> None:
