@@ -22,6 +22,7 @@ from bench.problem import LARGEST_SEED
 from bench.results import clean
 
 LARGEST_BYTES = 1_000_000
+MERGE = "tag:yaml.org,2002:merge"
 SUFFIXES = (".yaml", ".yml")
 
 
@@ -184,7 +185,7 @@ def _parse(text: bytes, path: Path) -> tuple[Any, Lines]:
     """The document, and the line of each of its places.
 
     Raises:
-        BenchError: it is no YAML, holds a key twice or an alias, or is no mapping at the top.
+        BenchError: it is no YAML, is no mapping at the top, or as `_note_lines`.
     """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -206,8 +207,8 @@ def _note_lines(root: MappingNode, lines: Lines, path: Path) -> None:
     """Note on which line each part of the document begins.
 
     Raises:
-        BenchError: a mapping holds a key twice, or a part is used twice by an alias, which could make a
-            small file a huge one.
+        BenchError: a mapping holds a key twice or takes in another by "<<", or a part is used twice by an
+            alias, which could make a small file a huge one.
     """
     seen: set[int] = set()
     waiting: list[tuple[tuple[str, ...], Node, int]] = [((), root, root.start_mark.line)]
@@ -225,6 +226,11 @@ def _note_lines(root: MappingNode, lines: Lines, path: Path) -> None:
         if isinstance(node, SequenceNode):
             waiting += [((*place, str(n)), item, item.start_mark.line) for n, item in enumerate(node.value)]
         if isinstance(node, MappingNode):
+            for key, _ in node.value:
+                # What it would take in has no line of its own here.
+                if key.tag == MERGE:
+                    line = key.start_mark.line + 1
+                    raise BenchError(f"suite {path} line {line}: '<<' is not taken; write the values out")
             # A value may begin on a later line than its key; people look for the key.
             waiting += [((*place, str(key.value)), value, key.start_mark.line) for key, value in node.value]
 

@@ -290,6 +290,11 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
         SUITE,
         "aliases are not taken",
     ),
+    "suite: one mapping taken into another": (
+        text("own.yaml", "methods: [mean]\nset:\n  mean:\n    <<: {depth: 1}\n"),
+        SUITE,
+        "own.yaml line 4: '<<' is not taken",
+    ),
     "suite: a plugin that is not there": (
         text("own.yaml", "methods: [mean]\ndatasets: [mnist]\nplugins: [gone.py]"),
         SUITE,
