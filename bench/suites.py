@@ -12,6 +12,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from yaml.nodes import MappingNode, Node, SequenceNode
 
+from bench.datasets import BUILT_IN, registered
 from bench.errors import BenchError
 from bench.files import expanded
 from bench.grid import Override
@@ -168,9 +169,12 @@ def _refuse_idle_settings(content: Content, lines: Lines, path: Path) -> None:
 
 
 def _from(suite: Path, dataset: str) -> str:
-    """A data set's name as it is, a path as seen from here."""
-    is_path = "/" in dataset or dataset.endswith(".npz")
-    return str(suite.parent / expanded(dataset)) if is_path else dataset
+    """A data set's name as it is, a path as seen from here; what lies beside the suite is one."""
+    path = suite.parent / expanded(dataset)
+    if "/" in dataset or dataset.endswith(".npz"):
+        return str(path)
+    named = dataset in BUILT_IN or dataset in registered()
+    return str(path) if not named and path.exists() else dataset
 
 
 def _spelled(value: Value) -> str:

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,17 @@ def test_reads_what_is_written(tmp_path: Path) -> None:
     # Paths are seen from the suite's own folder, names stay names.
     assert content.datasets == ["mnist", str(tmp_path / "own/images.npz")]
     assert content.plugins == [str(tmp_path / "more/extra.py")]
+
+
+def test_a_folder_beside_a_suite_is_a_path_unless_a_data_set_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = EntryPoint("digits", "nowhere:load", "bench.datasets")
+    monkeypatch.setattr("bench.datasets.entry_points", lambda group: [point])
+    for name in ("faces", "mnist", "digits"):
+        (tmp_path / name).mkdir()
+    content = read_suite(str(write(tmp_path, "datasets: [faces, mnist, digits, elsewhere]"))).content
+    assert content.datasets == [str(tmp_path / "faces"), "mnist", "digits", "elsewhere"]
 
 
 def test_the_paper_s_grid_has_its_48_cells() -> None:
