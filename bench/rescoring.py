@@ -53,8 +53,9 @@ def rescore(stored: Result, dataset: str | None = None, data_dir: Path | None = 
             raise BenchError("another run has replaced it meanwhile")
         try:
             scoring = scoring_of(posed, folder.imputed, stored.cell.dataset, data_dir)
-        except (OSError, ValueError, EOFError) as error:
-            raise BenchError(f"{folder.imputed.name} cannot be read ({error}); run the cell again") from error
+        except (BenchError, OSError, ValueError) as error:
+            name = folder.imputed.name
+            raise BenchError(f"{name} cannot be scored ({error}); run the cell again with --rerun") from error
         scores = score_all(scoring)
         _check_scores(stored, scores)
         folder.write_per_image(scoring.per_image)

@@ -34,9 +34,11 @@ def command(
         title = clean(str(stored.path.parent.relative_to(results)))
         try:
             now = rescore(stored, given.get(stored.cell.dataset), data_dir)
-        except BenchError as error:
+        except Exception as error:
+            # A file from elsewhere can raise nearly anything, which must not cost the other cells.
             refused += 1
-            click.echo(f"{title}: left as it was: {clean(str(error))}", err=True)
+            why = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+            click.echo(f"{title}: left as it was: {clean(why)}", err=True)
             continue
         told = [_told(name, stored.metric(name), metric) for name, metric in now.metrics.items()]
         click.echo(f"{title}: {', '.join(filter(None, told)) or 'the same numbers'}")

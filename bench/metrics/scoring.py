@@ -59,7 +59,7 @@ def scoring_of(posed: PosedProblem, imputed: Path, dataset: str, data_dir: Path 
     """Open the truth, and paste the observed pixels over an imputation.
 
     Args:
-        imputed: a file of float32 (N, C, H, W).
+        imputed: an .npy file of float32 (N, C, H, W).
         dataset: its name, which finds the judge.
 
     Raises:
@@ -68,7 +68,7 @@ def scoring_of(posed: PosedProblem, imputed: Path, dataset: str, data_dir: Path 
     """
     return Scoring(
         truth=posed.truth,
-        imputed=paste(posed, np.load(imputed, mmap_mode="r")),
+        imputed=paste(posed, np.lib.format.open_memmap(imputed, mode="r")),
         observed=posed.observed,
         labels=posed.labels,
         train_truth=posed.train_truth,
@@ -84,6 +84,8 @@ def paste(posed: PosedProblem, imputed: NDArray[np.float32]) -> NDArray[np.float
     Raises:
         BenchError: the imputation does not fit the problem.
     """
+    if not np.issubdtype(imputed.dtype, np.floating):
+        raise BenchError(f"the imputation holds {imputed.dtype.name}, not floating-point numbers")
     if imputed.shape != posed.truth.shape:
         raise BenchError(f"the imputation is {imputed.shape}, the problem {posed.truth.shape}")
     seen = posed.truth.astype(np.float32) / 255

@@ -122,6 +122,13 @@ def _break(bench: Bench, fault: str) -> None:
         imputed.write_bytes(b"")
     elif fault == "shape":
         np.save(imputed, np.load(imputed)[:-1])
+    elif fault == "archive":
+        np.savez(imputed.with_suffix(".npz"), np.load(imputed))
+        imputed.with_suffix(".npz").replace(imputed)
+    elif fault == "structured":
+        np.save(imputed, np.load(imputed).view([("value", np.float32)]))
+    elif fault in ("str", "complex64", "object", "int64"):
+        np.save(imputed, np.load(imputed).astype(fault))
     elif fault == "gone":
         imputed.unlink()
     elif fault == "pixels":
@@ -137,9 +144,15 @@ def _break(bench: Bench, fault: str) -> None:
     ("fault", "told"),
     [
         ("another", "is not the one that was scored"),
-        ("torn", "cannot be read"),
-        ("empty", "cannot be read"),
+        ("torn", "cannot be scored"),
+        ("empty", "cannot be scored"),
         ("shape", "the problem (120, 1, 28, 28)"),
+        ("archive", "cannot be scored"),
+        ("structured", "holds void32, not floating-point numbers"),
+        ("str", "holds str1024, not floating-point numbers"),
+        ("complex64", "holds complex64, not floating-point numbers"),
+        ("int64", "holds int64, not floating-point numbers"),
+        ("object", "cannot be scored"),
         ("gone", "no imputed.npy is kept"),
         ("pixels", "pixels are not those of the record"),
         ("failed", "failed cells have no imputation"),
@@ -153,6 +166,25 @@ def test_what_cannot_be_scored_stays_as_it_was(measured: Bench, fault: str, told
     assert status == 1
     assert told in printed and printed.count("\n") == 1
     assert everything(measured) == before
+
+
+def test_a_cell_whose_fault_nobody_foresaw_does_not_stop_the_others(
+    measured: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(measured.cell(), measured.cell().parents[1] / "another" / "seed-0")
+    posed = iter([RuntimeError("nobody foresaw\nthis")])
+
+    def broken(*arguments: Any) -> Any:
+        for fault in posed:
+            raise fault
+        return pose(*arguments)
+
+    monkeypatch.setattr("bench.rescoring.pose", broken)
+    status, printed = measured.call("rescore")
+    first, second = printed.splitlines()
+    assert status == 1
+    assert first.endswith("another/seed-0: left as it was: RuntimeError: nobody foresaw this")
+    assert second.endswith("the same numbers") and "constant" in second
 
 
 def test_a_judge_that_is_gone_loses_no_number(measured: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
