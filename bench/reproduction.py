@@ -26,6 +26,9 @@ TOLERANCE = 0.01
 MOST_THREADS = 4096
 """More than that in a record is no number of threads."""
 
+LONGEST_SECONDS = 1e9
+"""More than that in a record is no deadline."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -81,6 +84,7 @@ def prepare(
     Args:
         dataset: the path of a data set that is known by its path only, which no record holds.
         device: where to compute; as recorded where None.
+        timeout: seconds the fit may take; as recorded where None.
 
     Raises:
         BenchError: the method, the data or the device cannot be had here, or are not those of the record.
@@ -100,9 +104,15 @@ def prepare(
         str(precision) if precision in ("float32", "bfloat16") else "auto",
         threads if isinstance(threads, int) and 1 <= threads <= MOST_THREADS else None,
         data_dir,
-        timeout,
+        _deadline(stored) if timeout is None else timeout,
     )
     return Reproduction(stored, cell, machine, tuple(_remarks(stored, cell, machine)))
+
+
+def _deadline(stored: Result) -> float | None:
+    """The recorded deadline in seconds; None where there was none, or what stands there is none."""
+    seconds = stored.provenance.get("timeout")
+    return seconds if isinstance(seconds, int | float) and 1 <= seconds <= LONGEST_SECONDS else None
 
 
 def measured_on(stored: Result, dataset: str | None = None) -> Problem:
@@ -162,6 +172,15 @@ def _remarks(stored: Result, cell: Cell, machine: Machine) -> Iterator[str]:
     from bench.provenance import provenance
 
     then, now = stored.provenance, provenance(machine.device, machine.threads, machine.precision)
+    if stored.stopped:
+        yield (
+            f"how far the fit comes: it was ended early ({stored.stopped}), and the clock ends no two fits "
+            "at the same step, so that the numbers cannot be expected to come out again"
+        )
+    deadlines = _deadline(stored), machine.timeout
+    if deadlines[0] != deadlines[1]:
+        told = [f"{seconds:g} s" if seconds else "none" for seconds in deadlines]
+        yield f"timeout: {told[0]} then, {told[1]} now"
     if stored.method.source != cell.description.source:
         yield "the method's code is not that of the record"
     if stored.protocol != PROTOCOL:

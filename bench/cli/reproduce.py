@@ -15,7 +15,7 @@ from bench.errors import BenchError
 @click.argument("cell", metavar="CELL")
 @click.option("--dataset", metavar="PATH", help="The data set, where it is known by its path only.")
 @click.option("--device", help="Where to compute; as recorded otherwise.")
-@click.option("--timeout", type=FiniteRange(min=1), help="Seconds the fit may take.")
+@click.option("--timeout", type=FiniteRange(min=1), help="Seconds the fit may take; as recorded otherwise.")
 @plugin_option
 @data_dir_option
 @results_option
@@ -30,8 +30,8 @@ def command(
 ) -> int:
     """Run a stored cell again from its own record and say how far each number differs.
 
-    CELL is as for `bench show`. Settings, seed, sizes, precision, threads and device are those of the
-    record; what cannot be as it was is told. Nothing is stored. A number is exact, within the stored 95 %
+    CELL is as for `bench show`. Settings, seed, sizes, precision, threads, device and deadline are those of
+    the record; what cannot be as it was is told. Nothing is stored. A number is exact, within the stored 95 %
     interval (within 1 % where it has none), or off. Exit status 1: one is off.
     """
     from bench.lookup import find_cell
@@ -46,7 +46,10 @@ def command(
     again = prepare(stored, plugins, dataset, data_dir, device, timeout)
     for remark in again.remarks:
         click.echo(f"not as it was: {clean(remark)}")
-    comparisons = compare(stored, again.run())
+    now = again.run()
+    if now.stopped and not stored.stopped:
+        click.echo(f"not as it was: the fit ended early now ({now.stopped}); a longer --timeout lets it end")
+    comparisons = compare(stored, now)
     for one in comparisons:
         click.echo(f"{clean(one.metric)}: {clean(one.text)}")
     return 1 if any(one.verdict == "off" for one in comparisons) else 0

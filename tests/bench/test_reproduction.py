@@ -98,6 +98,47 @@ def test_what_is_not_as_it_was_is_told(folder: Path) -> None:
     assert status == 0 and "rmse: within the 95 % interval" in printed
 
 
+@pytest.fixture
+def late(folder: Path) -> Path:
+    """The cell as a deadline of 2 s would have left it, and its record."""
+    (path,) = folder.glob("results/runs/**/result.json")
+    document = json.loads(path.read_text())
+    document["provenance"]["timeout"] = 2
+    document["fit"]["stopped"] = "deadline reached in epoch 1 of 4"
+    other = folder / "late"
+    other.mkdir(exist_ok=True)
+    (other / "result.json").write_text(json.dumps(document))
+    return other
+
+
+def test_a_recorded_deadline_is_kept_and_a_fit_that_it_ended_is_told_of_first(late: Path) -> None:
+    stored, plugins = read_result(late / "result.json"), [late.parent / "own.py"]
+    again = prepare(stored, plugins)
+    assert again.machine.timeout == 2
+    assert "ended early (deadline reached in epoch 1 of 4)" in again.remarks[0]
+    assert "cannot be expected to come out again" in again.remarks[0]
+    assert not any(remark.startswith("timeout") for remark in again.remarks)
+    longer = prepare(stored, plugins, timeout=60)
+    assert longer.machine.timeout == 60 and longer.remarks[1] == "timeout: 2 s then, 60 s now"
+    (path,) = late.parent.glob("results/runs/**/result.json")
+    whole = prepare(read_result(path), plugins)
+    assert whole.machine.timeout is None and not {*again.remarks[:1]} & {*whole.remarks}
+
+
+@pytest.mark.parametrize("deadline", ["soon", 0, -5, float("inf"), 10**400, [2], None])
+def test_a_recorded_deadline_that_is_none_is_passed_over(late: Path, deadline: object) -> None:
+    stored = read_result(late / "result.json")
+    odd = stored.model_copy(update={"provenance": {**stored.provenance, "timeout": deadline}})
+    assert prepare(odd, [late.parent / "own.py"]).machine.timeout is None
+
+
+def test_a_fit_that_its_deadline_ends_only_now_is_told(late: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = late.parent.glob("results/runs/**/result.json")
+    monkeypatch.setattr("bench.reproduction.Reproduction.run", lambda _: read_result(late / "result.json"))
+    status, printed = call(f"reproduce {path.parent} --plugin own.py")
+    assert status == 0 and "the fit ended early now (deadline reached in epoch 1 of 4)" in printed
+
+
 def stored(tmp_path: Path, document: dict[str, Any]) -> Result:
     path = tmp_path / "result.json"
     path.write_text(json.dumps(document))
