@@ -27,10 +27,14 @@ def find_cell(given: str, root: Path) -> Path:
     if is_cell(folder):
         return folder
     below = root / folder
-    # A name of a cell leads downwards; a link or a ".." in it must not lead out of the results.
+    # A name of a cell leads downwards; a ".." in it must not lead out of the results, nor a link in the
+    # place of the cell's own folder.
     if is_cell(below) and below.resolve().is_relative_to(root.resolve()):
         return below
-    known = sorted("/".join(found.relative_to(root).parts) for found in cell_folders(root))
+    found = [*cell_folders(root)]
+    if below in found:
+        return below
+    known = sorted("/".join(one.relative_to(root).parts) for one in found)
     near = difflib.get_close_matches(given.strip("/"), known, n=1)
     if near:
         raise BenchError(f"no cell {clean(given)!r} below {root}; did you mean {clean(near[0])!r}?")

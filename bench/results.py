@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bench.errors import BenchError
+from bench.folders import folders_below
 
 if TYPE_CHECKING:
     import numpy as np
@@ -358,8 +358,8 @@ def read_results(root: Path) -> tuple[list[Result], list[str]]:
         if not isinstance(error, FileNotFoundError):
             warnings.append(f"{clean(str(error.filename))} cannot be read ({error.strerror}); left out")
 
-    folders = os.walk(root, onerror=unseen)
-    for path in sorted(Path(folder, "result.json") for folder, _, names in folders if "result.json" in names):
+    folders = folders_below(root, unseen)
+    for path in sorted(folder / "result.json" for folder, names in folders if "result.json" in names):
         try:
             results.append(read_result(path))
         except ValueError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
+from bench.folders import CELL, folders_below
 from bench.names import unknown
 from bench.plan import PRESETS, PROTOCOL, Cell
 from bench.plugins import Description, Source, describe_all, find_methods
@@ -71,10 +72,9 @@ def _of_folders(folders: Iterable[Path], plugins: Sequence[Path], data_dir: Path
 
 def cell_folders(root: Path) -> Iterator[Path]:
     """The folders that a run made, dataset/mechanism-rate/method/seed-n, at any depth below the root."""
-    for path in root.rglob("seed-*"):
-        deep = len(path.relative_to(root).parts) >= 4
-        if deep and path.is_dir() and not path.is_symlink():
-            yield path
+    for folder, _ in folders_below(root):
+        if folder.name.startswith(CELL) and len(folder.relative_to(root).parts) >= 4:
+            yield folder
 
 
 def title_of(path: Path) -> str:

@@ -11,6 +11,7 @@ import click
 
 from bench.cli.options import RESULTS
 from bench.errors import BenchError
+from bench.folders import folders_below
 
 if TYPE_CHECKING:
     from bench.report.groups import Group
@@ -23,7 +24,9 @@ MEASURED = RESULTS.with_name("measured")
 
 def stored_below(root: Path) -> Path:
     """The folder to read: this one, or the measured results while the default one holds none yet."""
-    if root != RESULTS or not MEASURED.is_dir() or any(root.rglob("result.json")):
+    if root != RESULTS or not MEASURED.is_dir():
+        return root
+    if any("result.json" in names for _, names in folders_below(root)):
         return root
     click.echo(f"{root} holds no results yet; these are the measured ones of {MEASURED}", err=True)
     return MEASURED

@@ -133,6 +133,39 @@ def test_folders_and_other_files_are_no_matter(tmp_path: Path) -> None:
     assert read_results(tmp_path / "nowhere") == ([], [])
 
 
+def test_a_link_to_another_disk_is_followed(tmp_path: Path) -> None:
+    disk = store(tmp_path / "disk", result("prflow"), result("mcflow"))
+    root = store(tmp_path / "runs", result("prflow", "cifar10"))
+    (root / "mnist").symlink_to(disk / "mnist")
+    found, warnings = read_results(root)
+    assert [(one.cell.dataset, one.cell.method) for one in found] == [
+        ("cifar10", "prflow"),
+        ("mnist", "mcflow"),
+        ("mnist", "prflow"),
+    ]
+    assert not warnings and all(one.path.is_relative_to(root) for one in found)
+
+
+def test_links_that_lead_round_give_each_result_once(tmp_path: Path) -> None:
+    disk = store(tmp_path / "disk", result("mcflow"))
+    root = store(tmp_path / "results" / "runs", result("prflow", "cifar10"))
+    store(tmp_path / "results" / "measured", result("prflow", "celeba"))
+    for link, target in {
+        root / "mnist": disk / "mnist",
+        root / "again": disk,
+        root / "cifar10" / "itself": root / "cifar10",
+        root / "above": root.parent,
+        disk / "mnist" / "back": disk / "mnist",
+        disk / "mnist" / "home": root,
+        root / "nowhere": tmp_path / "nowhere",
+        root / "own": root / "own",
+    }.items():
+        link.symlink_to(target)
+    found, warnings = read_results(root)
+    assert [one.cell.dataset for one in found] == ["mnist", "cifar10"] and not warnings
+    assert found[0].path.relative_to(root).parts[0] == "again"
+
+
 def test_what_comes_from_a_file_is_safe_to_print(tmp_path: Path) -> None:
     document = failed("\x1b[31mred\x1b[0m", "first\nsecond\x07\x1b]0;title\x07 third\u202e")
     read = read_result(write(tmp_path / "result.json", document))

@@ -173,6 +173,17 @@ def test_a_fit_that_ended_early_is_told(folder: Folder) -> None:
     assert any("ended early (deadline reached in epoch 1 of 4)" in line for line in lines)
 
 
+def test_cells_on_another_disk_that_a_link_leads_to_are_told_of(folder: Folder) -> None:
+    runs = folder.path / "results/runs"
+    (folder.path / "results/measured").mkdir()
+    (runs / "mnist").rename(folder.path / "disk")
+    (runs / "mnist").symlink_to(folder.path / "disk")
+    title = "own@train=20,test=10 mnist pixel-0.5 seed 0"
+    assert folder.call("status") == (0, [f"done      {title}", "1 cells: 1 done"])
+    status, lines = folder.call(f"show {folder.cell.relative_to(runs)}")
+    assert status == 0 and lines[0] == f"{title}: done"
+
+
 def test_a_checkout_without_runs_tells_of_the_measured_results(folder: Folder) -> None:
     cell = folder.cell.relative_to(folder.path / "results/runs")
     (folder.path / "results/measured").mkdir()
