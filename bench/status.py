@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -165,7 +166,10 @@ def differences(result: Result, cell: Cell, data_dir: Path | None) -> tuple[list
 
     Compares one by one what `Cell.key` is made of.
     """
-    found = [*_settings(result.method.settings, cell.settings)]
+    found: list[str] = []
+    # Where a user's own images cannot be read, their settings are not known; the pixels tell why.
+    with contextlib.suppress(BenchError):
+        found += _settings(result.method.settings, cell.settings)
     for what, stored, now in (
         ("data set", result.cell.dataset, cell.dataset),
         ("mechanism", result.cell.mechanism, cell.problem.mechanism),

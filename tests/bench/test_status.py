@@ -202,6 +202,17 @@ def test_a_method_that_is_not_here_cannot_be_compared(folder: Folder) -> None:
     assert "cannot be compared" in lines[1] and "unknown method 'gone'" in lines[1]
 
 
+def test_images_of_one_s_own_that_are_not_here_do_not_stop_the_others(folder: Folder) -> None:
+    other = folder.cell.parents[2].with_name("faces") / "pixel-0.5" / folder.cell.parent.name / "seed-0"
+    other.mkdir(parents=True)
+    document = json.loads((folder.cell / "result.json").read_text())
+    document["cell"]["dataset"] = "faces"
+    (other / "result.json").write_text(json.dumps(document))
+    status, lines = folder.call("status")
+    assert status == 0 and lines[-1] == "2 cells: 2 done"
+    assert lines[1].strip().startswith("- its pixels were not compared: unknown data set 'faces'")
+
+
 def test_pixels_that_cannot_be_compared_are_told_without_what_a_terminal_would_obey(folder: Folder) -> None:
     folder.change(altered("cell", "dataset", to="faces"))
     (folder.path / "faces").mkdir()
