@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.options import FiniteRange
+from bench.cli.options import FiniteRange, precision_option, timeout_option
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -40,19 +40,13 @@ OPTIONS = (
     click.option(
         "--device", default="auto", show_default=True, help="cpu, cuda for every GPU, cuda:1 for one, ..."
     ),
-    click.option(
-        "--precision",
-        default="auto",
-        show_default=True,
-        type=click.Choice(["auto", "float32", "bfloat16"]),
-        help="Of matrix products; auto takes bfloat16 where the hardware is faster with it.",
-    ),
+    precision_option,
     click.option(
         "--threads",
         type=click.IntRange(min=1),
         help="CPU threads of a cell; this machine's cores divided by --jobs otherwise.",
     ),
-    click.option("--timeout", type=FiniteRange(min=1), help="Seconds a fit may take."),
+    timeout_option,
     click.option(
         "--memory",
         type=FiniteRange(min=0, min_open=True),

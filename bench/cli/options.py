@@ -26,6 +26,16 @@ data_dir_option = click.option(
     help="Where data sets are looked for first; BENCH_DATA otherwise.",
 )
 
+precision_option = click.option(
+    "--precision",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    help="Of matrix products; auto takes bfloat16 where the hardware is faster with it.",
+)
+
+timeout_option = click.option("--timeout", type=FiniteRange(min=1), help="Seconds a fit may take.")
+
 RESULTS = Path("results/runs")
 
 results_option = click.option(

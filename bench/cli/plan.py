@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bench.cli.grid_options import grid_options
-from bench.cli.options import data_dir_option, results_option
+from bench.cli.options import data_dir_option, precision_option, results_option, timeout_option
 from bench.grid import Grid
+
+if TYPE_CHECKING:
+    from bench.jobs import Job
+    from bench.status import Standing
+
+SKIPPED = ("done", "failed")
+"""The states of cells that a run leaves as they are."""
 
 
 @click.command("plan")
@@ -20,16 +28,24 @@ from bench.grid import Grid
     show_default=True,
     help="Cells at a time, as `bench run` is given it.",
 )
+@precision_option
+@timeout_option
 @data_dir_option
 @results_option
-def command(grid: Grid, jobs: int, data_dir: Path | None, results: Path) -> int:
+def command(
+    grid: Grid, jobs: int, precision: str, timeout: float | None, data_dir: Path | None, results: Path
+) -> int:
     """List the cells that `bench run` would run, and how long they may take.
+
+    Cells that are done or failed are not run again by the same options. Outdated is what is stored and run
+    again all the same: of other settings, code or pixels, or ended by a deadline that is longer now.
 
     The time is that of stored cells of the same method, preset, sizes, settings and data set, at any rate
     and seed, on whatever machine they ran: fitting and imputing, without scoring. Cells that run at a time
     are taken to be as fast as these were. Nothing is run.
     """
     from bench.estimates import Estimates, duration, side_by_side
+    from bench.jobs import Machine, new_job
     from bench.results import read_results
     from bench.status import of_plan
 
@@ -39,16 +55,38 @@ def command(grid: Grid, jobs: int, data_dir: Path | None, results: Path) -> int:
         click.echo(f"warning: {warning}", err=True)
     estimates = Estimates(stored)
     standings = of_plan(cells, results, data_dir)
-    open_cells = [cell for cell, at in zip(cells, standings, strict=True) if at.state != "done"]
-    for cell, standing in zip(cells, standings, strict=True):
+    machine = Machine("cpu", 1, precision, data_dir, timeout)
+    states = [
+        _state(standing, new_job(cell, results, machine, rerun=None))
+        for cell, standing in zip(cells, standings, strict=True)
+    ]
+    for cell, standing, state in zip(cells, standings, states, strict=True):
         seconds = estimates.seconds(cell)
         time = duration(seconds) if seconds is not None else "?"
-        click.echo(f"{standing.state:9}{time:>12}  {standing.title}")
+        click.echo(f"{state:9}{time:>12}  {standing.title}")
+    open_cells = [cell for cell, state in zip(cells, states, strict=True) if state not in SKIPPED]
     known = [seconds for cell in open_cells if (seconds := estimates.seconds(cell)) is not None]
-    click.echo(f"{len(cells)} cells, {len(cells) - len(open_cells)} done, {len(open_cells)} to run")
+    failed = f", {states.count('failed')} failed" if "failed" in states else ""
+    click.echo(f"{len(cells)} cells, {states.count('done')} done{failed}, {len(open_cells)} to run")
+    if failed:
+        click.echo("`bench run --rerun failed` tries the failed ones again")
     if known:
         how = "one after the other" if jobs == 1 else f"{jobs} at a time"
         click.echo(f"about {duration(side_by_side(known, jobs))} for {len(known)} of them, {how}")
     if len(known) < len(open_cells):
         click.echo(f"no stored cell tells the time of {len(open_cells) - len(known)} of them (?)")
     return 0
+
+
+def _state(standing: Standing, job: Job) -> str:
+    """Where a cell stands as a run takes it, which looks at the deadline and the precision too."""
+    from bench.worker import kept
+
+    if standing.result is None or standing.state == "running":
+        return standing.state
+    end = kept(job)
+    if end is None:
+        return "outdated"
+    if end["end"] == "refused":
+        return standing.state
+    return "done" if end["result"]["status"] == "ok" else "failed"

@@ -244,6 +244,53 @@ def test_the_plan_marks_what_is_done_and_takes_time_from_cells_like_it(folder: F
     ]
 
 
+def planned(folder: Folder, also: str = "") -> tuple[str, list[str]]:
+    """How the plan marks the cell, and what follows the list."""
+    status, lines = folder.call(f"plan {GRID} --methods own {also}")
+    assert status == 0
+    return lines[0].split()[0], [line for line in lines[1:] if not line.startswith("about ")]
+
+
+def test_the_plan_counts_no_failed_cell_as_one_to_run(folder: Folder) -> None:
+    folder.change(lambda document: document.update(status="failed", error="no luck", metrics={}))
+    again = "`bench run --rerun failed` tries the failed ones again"
+    assert planned(folder) == ("failed", ["1 cells, 0 done, 1 failed, 0 to run", again])
+    # A run tries another failure again: it is none of what would run now.
+    folder.change(altered("key", to=ZEROS))
+    mark, lines = planned(folder)
+    assert mark == "outdated" and lines[0] == "1 cells, 0 done, 1 to run"
+
+
+@pytest.mark.parametrize(
+    ("given", "mark"),
+    [
+        ("", "outdated"),
+        ("--timeout 61", "outdated"),
+        ("--timeout 60", "done"),
+        ("--suite sixty.yaml", "done"),
+        ("--suite sixty.yaml --timeout 90", "outdated"),
+    ],
+)
+def test_the_plan_counts_a_fit_that_goes_on_under_a_longer_deadline(
+    folder: Folder, given: str, mark: str
+) -> None:
+    (folder.path / "sixty.yaml").write_text("timeout: 60\n")
+    folder.change(lambda stored: stored["fit"].update(stopped="deadline reached in epoch 1 of 4"))
+    folder.change(altered("provenance", "timeout", to=60.0))
+    done = int(mark == "done")
+    marked, lines = planned(folder, given)
+    assert marked == mark and lines[0] == f"1 cells, {done} done, {1 - done} to run"
+
+
+def test_the_plan_counts_what_another_precision_is_asked_for(folder: Folder) -> None:
+    folder.change(altered("provenance", "precision", to="bfloat16"))
+    assert [planned(folder, given)[0] for given in ("", "--precision float32", "--precision bfloat16")] == [
+        "done",
+        "outdated",
+        "done",
+    ]
+
+
 def test_the_plan_counts_cells_that_run_at_a_time_once(folder: Folder) -> None:
     folder.change(lambda document: document["cost"].update(fit_seconds=960.0, impute_ms_per_image=0.0))
     suite = folder.path / "pair.yaml"
