@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from bench.cli.stored import (
     grouped,
     stored_below,
     write_output,
+    writing_output,
 )
 from bench.errors import BenchError
 from bench.names import unknown
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from bench.report.tables import TableSet
 
 FORMATS = ("csv", "latex", "markdown")
+WRITTEN = ".written"
+"""In the output folder: what was written there, a path a line."""
 
 
 @click.command(name="table")
@@ -44,7 +49,8 @@ def command(
 ) -> int:
     """Print Tables 1-3 and the costs from stored results, and write them as CSV, LaTeX and Markdown.
 
-    BibTeX of the methods and data sets goes beside the LaTeX.
+    BibTeX of the methods and data sets goes beside the LaTeX. Files of an earlier call that this one does
+    not write again are removed.
 
     Exit status 1: a cell in the tables failed. What was not run is shown, but was not asked for.
     """
@@ -90,6 +96,29 @@ def _write(sets: list[TableSet], folder: Path, formats: list[str]) -> list[Path]
         texts[folder / "citations.bib"] = bibliography(result for one in sets for result in one.group.results)
     if "markdown" in formats:
         texts[folder / "tables.md"] = markdown_document(sets)
+    _remove_earlier(folder, texts)
+    write_output(folder / WRITTEN, "".join(f"{path.relative_to(folder).as_posix()}\n" for path in texts))
     for path, text in texts.items():
         write_output(path, text)
     return list(texts)
+
+
+def _remove_earlier(folder: Path, kept: Container[Path]) -> None:
+    """Remove what an earlier call noted in `WRITTEN`, and the folders that this leaves empty.
+
+    A group's folder that outlives its group would still give a document its old numbers.
+    """
+    try:
+        noted = (folder / WRITTEN).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    for name in noted:
+        path = folder / name
+        # The note is a file like any other: nothing outside the folder goes, whatever it says.
+        outside = Path(name).is_absolute() or ".." in Path(name).parts
+        if outside or path in kept or not path.is_file():
+            continue
+        with writing_output():
+            path.unlink()
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()

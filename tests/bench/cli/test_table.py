@@ -45,8 +45,23 @@ def test_prints_and_writes_every_format(root: Path, capsys: pytest.CaptureFixtur
 
 def test_writes_the_chosen_formats_where_it_is_told(root: Path, tmp_path: Path) -> None:
     assert call("--results", root, "--output", tmp_path / "out", "--format", "markdown") == 0
-    assert [path.name for path in (tmp_path / "out").rglob("*")] == ["tables.md"]
+    assert {path.name for path in (tmp_path / "out").rglob("*")} == {"tables.md", ".written"}
     assert not (root / "tables").exists()
+
+
+def test_what_an_earlier_call_wrote_and_this_one_does_not_is_removed(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert call("--results", root, "--output", out) == 0
+    (out / "pixel-smoke/mine.tex").write_text("")
+    (out / "mine.tex").write_text("")
+    (tmp_path / "outside").write_text("")
+    with (out / ".written").open("a") as note:
+        note.write(f"../outside\n{tmp_path / 'outside'}\npixel-quick\n\n\0\n")
+    assert call("--results", root, "--output", out, "--preset", "smoke", "--format", "csv") == 0
+    tables = {f"pixel-smoke/{name}.csv" for name in ("rmse", "fid", "scc", "cost")}
+    files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert files == tables | {"long.csv", "pixel-smoke/mine.tex", "mine.tex", ".written"}
+    assert not (out / "pixel-quick").exists() and (tmp_path / "outside").exists()
 
 
 def test_compares_with_what_is_published(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
