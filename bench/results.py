@@ -149,7 +149,8 @@ class Cost(_Part):
     @property
     def images_per_second(self) -> float | None:
         """How many images are imputed in a second; None where that is not recorded."""
-        return 1000 / self.impute_ms_per_image if self.impute_ms_per_image else None
+        each = self.impute_ms_per_image
+        return 1000 / each if each is not None and each > 0 else None
 
 
 class Display(_Part):

@@ -28,7 +28,8 @@ def cost_table(group: Group, paper: Published, number: int) -> Table:
     )
     columns = (*(Column(title) for title in COSTS.values()), Column("cells"))
     measured = [f"Measured on {machine}." for machine in machines] if len(machines) == 1 else []
-    caption = ("Means over the complete cells: all rates and seeds.", *measured)
+    means = "Means over the complete cells: all rates and seeds; imputed: all images over all seconds."
+    caption = (means, *measured)
     return Table(number, "cost", "Cost", columns, rows, about(group, paper), caption)
 
 
@@ -56,5 +57,6 @@ def _entry(done: Sequence[Result], name: str) -> Entry:
     values = [value for value in recorded if value is not None]
     if not values:
         return Entry(notes=("not recorded" if done else "no complete cell",))
-    mean = statistics.fmean(values)
+    # A line's cells impute equally many images: all of them over all the seconds is the rates' harmonic mean.
+    mean = (statistics.harmonic_mean if name == "images_per_second" else statistics.fmean)(values)
     return Entry(f"{mean:,.0f}" if 100 <= mean < 1e12 else f"{mean:.3g}", mean)

@@ -287,6 +287,15 @@ def test_costs_are_means_over_complete_cells(tmp_path: Path) -> None:
     assert "Measured on A CPU (2 cores), 2 threads." in table.caption
 
 
+def test_images_per_second_are_all_images_over_all_seconds(tmp_path: Path) -> None:
+    # 1541 + 1620 + 664 + 3.8 = 3828.8 ms for four images, one of each cell.
+    documents = [
+        result("prflow", seed=seed, cost={"impute_ms_per_image": each})
+        for seed, each in enumerate((1541.0, 1620.0, 664.0, 3.8))
+    ]
+    assert texts(tables_of(tmp_path, *documents)["cost"], "PRFlow")[1] == "1.04"
+
+
 def test_costs_of_several_machines_are_told_apart(tmp_path: Path) -> None:
     gpu = {"machine": {"cpu": "A CPU", "gpu": "A GPU"}, "threads": 16}
     table = tables_of(tmp_path, result("prflow", provenance=gpu), result("mcflow"))["cost"]
