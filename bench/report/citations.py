@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bench.report.groups import spelled
 from bench.results import Result
 
 
 def citations(results: Iterable[Result]) -> dict[str, str]:
     """The BibTeX of each method and data set by its name, methods first; only what results recorded."""
     results = list(results)
-    found: dict[str, str] = {}
-    for result in results:
-        if result.display.citation:
-            found[result.display.method or result.cell.method] = result.display.citation
-    for result in results:
-        if result.display.dataset_citation:
-            found[result.display.dataset or result.cell.dataset] = result.display.dataset_citation
-    return found
+    methods = {one.cell.method: one.display.citation for one in results if one.display.citation}
+    datasets = {
+        one.cell.dataset: one.display.dataset_citation for one in results if one.display.dataset_citation
+    }
+    return {spelled("method", name, results): text for name, text in methods.items()} | {
+        spelled("dataset", name, results): text for name, text in datasets.items()
+    }
 
 
 def bibliography(results: Iterable[Result]) -> str:

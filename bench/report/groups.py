@@ -11,6 +11,19 @@ from typing import Literal
 from bench.report.published import SPELLING
 from bench.results import Metric, Result, clean
 
+BUILT_IN = SPELLING | {
+    "mean": "Pixel mean",
+    "nearest": "Nearest pixel",
+    "linear": "Linear interpolation",
+    "biharmonic": "Biharmonic",
+    "knn": "k nearest images",
+    "gaussian": "Gaussian",
+    "unet": "U-Net",
+    "miwae": "MIWAE",
+    "gain": "GAIN",
+}
+"""How the package's own methods and data sets are spelled. Told here, since a table imports no method."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -64,13 +77,17 @@ class _Variant:
 def spelled(kind: Literal["dataset", "method"], name: str, results: Iterable[Result] = ()) -> str:
     """How a data set or method is spelled: as its results say, else as the paper does, else its name.
 
-    Where another one of the results is spelled the same, its name in brackets tells it apart.
+    Where another one of the results is spelled the same, its name in brackets tells it apart. A spelling of
+    `BUILT_IN` is its owner's, whether that one has results or not: only the others get brackets.
     """
     said = {name: ""}
     for result in results:
         own = getattr(result.cell, kind)
         said[own] = said.get(own) or getattr(result.display, kind)
     labels = {own: label or SPELLING.get(own, own) for own, label in said.items()}
+    owners = [own for own, label in BUILT_IN.items() if label == labels[name]]
+    if owners:
+        return labels[name] if name in owners else f"{labels[name]} ({name})"
     alike = [own for own, label in labels.items() if label == labels[name]]
     return f"{labels[name]} ({name})" if len(alike) > 1 and labels[name] != name else labels[name]
 

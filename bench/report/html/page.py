@@ -209,6 +209,5 @@ def _problems(groups: Iterable[Group]) -> list[tuple[str, str, str, str, str]]:
 def _without_citation(results: Iterable[Result]) -> list[str]:
     results = list(results)
     told = {result.cell.method for result in results if result.display.citation}
-    return sorted(
-        {result.display.method or result.cell.method for result in results if result.cell.method not in told}
-    )
+    silent = {result.cell.method for result in results} - told
+    return sorted(spelled("method", name, results) for name in silent)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from bench.report.groups import Group, group_results, spelled
+from bench.plugins import GROUP
+from bench.report.citations import citations
+from bench.report.groups import BUILT_IN, Group, group_results, spelled
 from bench.report.published import prflow_paper
 from bench.report.tables import build_tables
 from bench.results import read_results
@@ -159,3 +162,27 @@ def test_those_of_one_name_are_told_apart(tmp_path: Path) -> None:
         ("Digits (mnist)", "Other"),
         ("Digits (celeba)", "Other (c)"),
     }
+
+
+def test_a_built_in_methods_spelling_is_its_own(tmp_path: Path) -> None:
+    def plugin(method: str, label: str) -> dict[str, Any]:
+        return result(method, display={"method": label, "citation": f"@misc{{{method}}}"})
+
+    documents = [plugin("mine", "PRFlow"), plugin("U-Net", "")]
+    (alone,), _ = groups_of(tmp_path / "alone", *documents)
+    (beside,), _ = groups_of(tmp_path / "beside", *documents, plugin("prflow", "PRFlow"))
+    for group in (alone, beside):
+        names = [spelled("method", name, group.results) for name in ("mine", "prflow", "U-Net")]
+        assert names == ["PRFlow (mine)", "PRFlow", "U-Net (U-Net)"]
+    table = build_tables([alone], prflow_paper(), True)[0].tables[0]
+    rows = {row.method: row.entries for block in table.blocks for row in block}
+    assert [entry.text for entry in rows["PRFlow (mine)"]] == ["0.1600", "–", ""]
+    assert [entry.text for entry in rows["PRFlow"]] == ["–", "0.1490", ""]
+    assert {"PRFlow (mine)", "PRFlow"} <= citations(beside.results).keys()
+
+
+def test_every_built_in_method_has_its_spelling() -> None:
+    # Read, not imported: that takes seconds.
+    for point in (one for one in entry_points(group=GROUP) if one.value.startswith("methods.")):
+        source = (Path(__file__).parents[3] / f"{point.module.replace('.', '/')}.py").read_text()
+        assert f'display_name: ClassVar[str] = "{BUILT_IN[point.name]}"' in source
