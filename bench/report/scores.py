@@ -38,6 +38,7 @@ class ScoreTable:
         self.seed_counts = {len(found) for found in values if found}
         self.ours = {(line, rate): self._entry(line, rate) for line in lines for rate in self.rates}
         self.verdicts: list[Verdict] = []
+        self.incomplete = False
         for dataset in dataset_order(group, paper):
             for rate in self.rates:
                 self._mark_best([(line, rate) for line in lines if line.dataset == dataset])
@@ -104,9 +105,15 @@ class ScoreTable:
         return Entry(text, mean, spread, len(values), notes=notes)
 
     def _mark_best(self, places: list[tuple[Line, float]]) -> None:
-        """Mark the best of two or more, whatever prints as the same number, and what a test ties with it."""
+        """Mark the best of two or more, whatever prints as the same number, and what a test ties with it.
+
+        Nothing is marked where a method of ours has no number: it might have been the best.
+        """
         values = {place: value for place in places if (value := self.ours[place].value) is not None}
         if len(values) < 2 or self.score.lower_is_better is None:
+            return
+        if any(line.results and (line, rate) not in values for line, rate in places):
+            self.incomplete = True
             return
         best = (min if self.score.lower_is_better else max)(values, key=values.__getitem__)
         others = [line for line, _ in values if line is not best[0]]
@@ -194,11 +201,12 @@ class ScoreTable:
         tested, untested = (
             sum(getattr(one, name) for one in self.verdicts) for name in ("tested", "untested")
         )
+        partial = ["Nothing is bold for a data set and rate where a method has no number."] * self.incomplete
         if not self.verdicts:
-            return []
-        bold = "Bold: the best mean of those run for each data set and rate, or equal as printed"
+            return partial
+        bold = "Bold: the best mean for each data set and rate, or equal as printed"
         if not tested:
-            return [f"{bold}; no test is behind it, since {_why_untested(self.seed_counts)}."]
+            return [f"{bold}; no test is behind it, since {_why_untested(self.seed_counts)}.", *partial]
         over = "seeds" if self.score.ratio else "test images and seeds, both random effects,"
         line = (
             f"{bold}, and all that a paired two-sided test over {over} cannot tell from it at 5 %, "
@@ -206,7 +214,7 @@ class ScoreTable:
         )
         if untested:
             line += f" For want of shared seeds or of scores of single images, {untested} were not compared."
-        return [line]
+        return [line, *partial]
 
     def _seeds(self) -> str:
         seeds = sorted({result.cell.seed for result in self.group.results})

@@ -137,6 +137,21 @@ def test_the_best_of_each_data_set_and_rate(tmp_path: Path) -> None:
     assert ("MNIST", "PRFlow", "0.6") in best(tables["scc"])
 
 
+def test_nothing_is_bold_where_a_method_has_no_number(tmp_path: Path) -> None:
+    told = "Nothing is bold for a data set and rate where a method has no number."
+    whole = [result(method, rate=0.6, rmse=rmse) for method, rmse in (("a", 0.1), ("b", 0.2), ("c", 0.3))]
+    whole += [result("a", "cifar10", 0.7), result("b", "cifar10", 0.7, rmse=0.2)]
+    table = tables_of(tmp_path / "whole", *whole, compare=True)["rmse"]
+    # Neither the paper's methods nor those of another data set are missing here.
+    assert best(table) == {("MNIST", "a", "0.6"), ("CIFAR-10", "a", "0.7")} and told not in table.caption
+    partial = [*whole, result("a", rate=0.7, rmse=0.1), result("b", rate=0.7), failed("c", "broke", rate=0.7)]
+    table = tables_of(tmp_path / "partial", *partial)["rmse"]
+    assert best(table) == {("MNIST", "a", "0.6"), ("CIFAR-10", "a", "0.7")} and told in table.caption
+    alone = [result("a"), result("b"), failed("c", "broke")]
+    table = tables_of(tmp_path / "alone", *alone)["rmse"]
+    assert best(table) == set() and table.caption[1] == told
+
+
 def test_the_floor_is_a_row_of_table_2_and_never_the_best(tmp_path: Path) -> None:
     tables = tables_of(tmp_path, result("mcflow"), result("prflow"), result("prflow", "cifar10"))
     for dataset in ("MNIST", "CIFAR-10"):
@@ -381,7 +396,7 @@ def test_whatever_a_paired_test_ties_with_the_best_is_bold(tmp_path: Path) -> No
     )
     table = first_table(root)
     assert best(table) == {("MNIST", "best", "0.8"), ("MNIST", "alike", "0.8")}
-    told = "Bold: the best mean of those run for each data set and rate, or equal as printed, and all that"
+    told = "Bold: the best mean for each data set and rate, or equal as printed, and all that"
     (line,) = [line for line in table.caption if line.startswith("Bold")]
     assert line.startswith(told) and "all pairs of methods" in line and "test images and seeds" in line
 
@@ -391,7 +406,7 @@ def test_without_seeds_or_scores_the_plain_best_is_bold_and_the_caption_says_so(
     one = store(tmp_path / "one", *(result(name, rmse=rmse) for name, rmse in methods.items()))
     assert best(first_table(one)) == {("MNIST", "PRFlow", "0.8")}
     assert (
-        "Bold: the best mean of those run for each data set and rate, or equal as printed; no test is behind "
+        "Bold: the best mean for each data set and rate, or equal as printed; no test is behind "
         "it, since it takes three seeds."
     ) in first_table(one).caption
     several = [result(name, seed=seed, rmse=rmse) for name, rmse in methods.items() for seed in range(3)]
