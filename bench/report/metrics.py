@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -32,7 +33,11 @@ class Score:
         if self in SCORES:
             return self.name
         plain = re.sub(r"[^A-Za-z0-9]+", "-", self.name).strip("-")[:60]
-        return f"metric-{self.number}-{plain}".rstrip("-")
+        # By the name alone: a document's \input must not change with the metrics beside it. Some disks take
+        # capitals and small letters for the same.
+        digest = hashlib.sha256(self.name.encode(errors="surrogatepass")).hexdigest()[:8]
+        parts = ["metric", plain, *([digest] if plain.lower() != self.name else [])]
+        return "-".join(part for part in parts if part)
 
 
 SCORES = (

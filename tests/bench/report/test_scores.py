@@ -355,6 +355,18 @@ def test_metrics_of_plugins_have_tables_after_the_papers_three(tmp_path: Path) -
     assert cost.name == "cost"
 
 
+def test_a_plugins_metric_keeps_its_file_whatever_stands_beside_it(tmp_path: Path) -> None:
+    def names(folder: str, *metrics: str) -> list[str]:
+        document = result("prflow", metrics={name: {"value": 0.1} for name in metrics})
+        return list(tables_of(tmp_path / folder, document))[3:-1]
+
+    assert names("one", "mae") == ["metric-mae"]
+    alike = names("all", "mae", "MAE", "../mae", "mae-", "…", "a" * 70, "a" * 71)
+    assert "metric-mae" in alike and len({name.lower() for name in alike}) == 7
+    assert all(name.replace("-", "").isalnum() and name.isascii() for name in alike)
+    assert set(names("some", "MAE", "…")) < set(alike)
+
+
 def write_scores(root: Path, scores: dict[tuple[str, int], np.ndarray], metric: str = "rmse") -> None:
     for path in root.rglob("result.json"):
         cell = json.loads(path.read_text())["cell"]
