@@ -24,14 +24,14 @@ class ScoreTable:
 
     Args:
         paper: gives the order of the rows, and the numbers beside ours where `compare` is set and the
-            group's pixels went missing as the paper's did.
+            group's pixels went missing as the paper's did and it has any of these.
     """
 
     def __init__(self, group: Group, paper: Published, compare: bool, score: Score) -> None:
         self.group, self.paper, self.score = group, paper, score
-        self.compare = compare and group.mechanism == MECHANISM
-        self.incomparable = compare and not self.compare
         self.rates = sorted({result.cell.rate for result in group.results})
+        self.compare = compare and group.mechanism == MECHANISM and self._has_published()
+        self.incomparable = compare and not self.compare
         self.blocks = lines_of(group, paper, score.name if self.compare else "")
         lines = [line for block in self.blocks for line in block]
         values = [self._values(line.at(rate)) for line in lines for rate in self.rates]
@@ -123,6 +123,14 @@ class ScoreTable:
             if place[0] in verdict.tied or number(value) == number(values[best]):
                 self.ours[place] = replace(self.ours[place], best=True)
 
+    def _has_published(self) -> bool:
+        """Whether the paper has any number to set beside ours."""
+        datasets = {result.cell.dataset for result in self.group.results}
+        return any(
+            metric == self.score.name and dataset in datasets and rate in self.rates
+            for metric, dataset, _, rate in self.paper.values
+        )
+
     def _published(self, line: Line, rate: float) -> float | None:
         """The paper's number; a variant of ours with other settings has no counterpart there."""
         if line.settings:
@@ -183,10 +191,12 @@ class ScoreTable:
                 "Floor: the FID of the complete training images, so of images that are new. Imputations keep "
                 "the observed pixels of the test images themselves, and may come below it."
             )
-        if self.incomparable:
+        if self.incomparable and self.group.mechanism != MECHANISM:
             lines.append(
                 f"The paper's pixels went missing by {MECHANISM}: it has no numbers to compare with here."
             )
+        elif self.incomparable:
+            lines.append("The paper has no numbers of these data sets and rates to compare with.")
         elif self.compare and self.score.ratio:
             lines.append(
                 "An FID's scale is its judge's, so ours compare with the paper's as ratios only. Ratio: over "

@@ -266,6 +266,18 @@ def test_published_rows_only_where_ours_has_the_data_set_and_rate(tmp_path: Path
     assert [one.method for one in again["scc"].blocks[0]] == ["PRFlow"]
 
 
+def test_where_the_paper_has_no_number_no_column_waits_for_one(tmp_path: Path) -> None:
+    told = "The paper has no numbers of these data sets and rates to compare with."
+    own, celeba = result("prflow", "own"), result("prflow", "celeba")
+    tables = tables_of(tmp_path / "own", own, compare=True)
+    for name in ("rmse", "fid", "scc"):
+        assert [column.sub for column in tables[name].columns] == [""] and told in tables[name].caption
+    # Each table by itself: of CelebA the paper has no SCC.
+    tables = tables_of(tmp_path / "both", own, celeba, compare=True)
+    assert len(tables["scc"].columns) == 1 and told in tables["scc"].caption
+    assert len(tables["rmse"].columns) == 3 and told not in tables["rmse"].caption
+
+
 def test_other_settings_have_no_counterpart_in_the_paper(tmp_path: Path) -> None:
     other = result("prflow", cell=result("prflow")["cell"] | {"settings": {"alpha": 0.5}})
     table = tables_of(tmp_path, other, compare=True)["rmse"]
