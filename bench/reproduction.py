@@ -139,7 +139,7 @@ def _overrides(stored: Result, cell: Cell) -> dict[str, Any]:
         BenchError: the method has one of them no more, or takes another type of value for it.
     """
     description: Description = cell.description
-    now = description.resolve(cell.preset, cell.dataset, {})
+    now = replace(cell, overrides={}).settings
     overrides: dict[str, Any] = {}
     for name, value in {**stored.cell.settings, **stored.method.settings}.items():
         text = str(value).lower() if isinstance(value, bool) else str(value)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.cli import main
@@ -27,7 +28,7 @@ from bench.imputer import Imputer
 @dataclass
 class Own(Imputer):
     shift: float = 0.0
-    presets = {"smoke": {"shift": 0.125}}
+    presets = {"smoke": {"shift": 0.125}, "smoke/cifar10": {"shift": 0.375}}
     def fit(self, train, context):
         self.threads = torch.get_num_threads()
     def impute(self, images):
@@ -171,6 +172,19 @@ def test_a_failure_is_reproduced_by_the_same_failure(tmp_path: Path) -> None:
     assert [one.verdict for one in compare(late, late)] == ["exact"]
     assert [one.verdict for one in compare(late, lost)] == ["off"]
     assert [one.verdict for one in compare(late, stored(tmp_path, result("prflow")))] == ["off"]
+
+
+def test_the_settings_of_the_record_hold_for_colour_images_of_one_s_own(folder: Path, tmp_path: Path) -> None:
+    """Where none is given, a run takes CIFAR-10's for them."""
+    (path,) = folder.glob("results/runs/**/result.json")
+    document = json.loads(path.read_text())
+    document["cell"] |= {"dataset": "faces", "settings": {}}
+    document["method"]["settings"] = {"shift": 0.125}
+    document["problem"] = {"train": 6, "test": 4}
+    images = np.zeros((6, 3, 8, 8), np.uint8)
+    np.savez(tmp_path / "faces.npz", train=images, test=images[:4])
+    again = prepare(stored(tmp_path, document), [folder / "own.py"], str(tmp_path / "faces.npz"))
+    assert again.cell.settings == {"shift": 0.125}
 
 
 def test_a_data_set_known_by_its_path_asks_for_the_path(tmp_path: Path) -> None:
