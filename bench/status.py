@@ -16,7 +16,7 @@ from bench.plan import PRESETS, PROTOCOL, Cell
 from bench.plugins import Description, Source, describe_all, find_methods
 from bench.problem import Problem, facts_of
 from bench.results import Result, clean, read_result
-from bench.store import CellFolder
+from bench.store import LOCK, CellFolder
 
 STATES = ("done", "running", "failed", "outdated", "missing")
 """In the order that summaries count them. Outdated: there is a number, but not of what was asked for."""
@@ -73,8 +73,10 @@ def _of_folders(folders: Iterable[Path], plugins: Sequence[Path], data_dir: Path
 
 def cell_folders(root: Path) -> Iterator[Path]:
     """The folders that a run made, dataset/mechanism-rate/method/seed-n, at any depth below the root."""
-    for folder, _ in folders_below(root):
-        if folder.name.startswith(CELL) and len(folder.relative_to(root).parts) >= 4:
+    for folder, names in folders_below(root):
+        # What TensorBoard reads lies in folders of the same names.
+        made = not {LOCK, "result.json"}.isdisjoint(names)
+        if made and folder.name.startswith(CELL) and len(folder.relative_to(root).parts) >= 4:
             yield folder
 
 

@@ -21,6 +21,7 @@ from bench.presence import Presence
 from bench.provenance import without_places
 from bench.results import SCHEMA, fault_of, readable
 
+LOCK = ".lock"
 SAMPLES = 64
 OF_A_FIT = ("imputed.npy", "samples.npz", "per-image.npz")
 """What a fit leaves beside its result."""
@@ -38,7 +39,7 @@ class CellFolder:
         self.log = self.path / "log.txt"
         self.imputed = self.path / "imputed.npy"
         self.progress = self.path / "progress.json"
-        self.lock = self.path / ".lock"
+        self.lock = self.path / LOCK
         self.fresh = self.path / "fresh"
         self._presence: Presence | None = None
 

@@ -10,6 +10,7 @@ import pytest
 
 from bench.cli import main
 from bench.errors import BenchError
+from bench.status import cell_folders
 from bench.tensorboard import EventFiles
 
 CELL = Path("mnist/pixel-0.8/prflow/seed-0")
@@ -57,6 +58,9 @@ def test_run_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert ended.value.code == 0
     (events,) = (tmp_path / "runs" / "tensorboard").rglob("events.out.*")
     assert set(scalars(events.parent)) == {"score/rmse", "score/scc"}
+    # Its folders have the names of cells' and are none.
+    (cell,) = cell_folders(tmp_path / "runs")
+    assert (cell / "result.json").is_file()
 
 
 def test_without_tensorboard_one_line_says_what_to_install(
