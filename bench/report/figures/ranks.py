@@ -43,8 +43,9 @@ def critical_differences(group: Group, paper: Published, score: Score) -> Drawn 
     without = [labels[method] for method in everyone if method not in methods]
     absent = f" Left out, without a number on one of them: {', '.join(without)}." if without else ""
     caption = (
-        f"{group.title}. Mean ranks by {score.short} over {len(problems)} problems "
-        f"({_named(group, problems)}; means over seeds), 1 the best. "
+        f"{group.title}. Ranks by {score.short} over {len(problems)} problems "
+        f"({_named(group, problems)}; means over seeds), 1 the best, averaged within each data set first and "
+        "then over data sets. "
         f"{_tested(ranking, difference, len(set(datasets)), len(methods))}{absent}"
         f"{long_settings(group, all_lines(group, paper))}"
     )
@@ -69,9 +70,15 @@ def _tested(ranking: Ranking, difference: float | None, datasets: int, methods: 
     once = "For the tests a data set counts once, whatever its rates"
     if difference is None:
         return f"{once}: {counted} too few for Nemenyi's test to tell any two of {methods} methods apart."
+    # A small p beside one bar over everything looks like a contradiction.
+    joined = (
+        " Here it joins all: Nemenyi's test tells no two methods apart, even where Friedman's p, which is of "
+        "all methods at once, is small."
+    )
     return (
         f"{once}: {datasets} data sets. Friedman's test: p = {ranking.p_value:.2g}. A bar joins methods "
         f"whose mean ranks differ by less than Nemenyi's critical difference at 5 %, {difference:.2f}."
+        f"{joined * (max(ranking.ranks) - min(ranking.ranks) < difference)}"
     )
 
 

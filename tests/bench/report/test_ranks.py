@@ -47,7 +47,8 @@ def test_ranks_are_over_the_problems_that_methods_share(tmp_path: Path) -> None:
     assert "without a number on one of them: d" in drawn.caption and "Friedman" in drawn.caption
     # q is 2.343 for three methods at 5 % (Demsar, Table 5a): 2.343 sqrt(3 * 4 / (6 * 4)), of four data sets.
     assert "at 5 %, 1.66." in drawn.caption and "4 data sets." in drawn.caption
-    assert len(bars(drawn.figure)) == 2
+    assert "averaged within each data set first and then over data sets." in drawn.caption
+    assert len(bars(drawn.figure)) == 2 and "joins all" not in drawn.caption
     assert drawn_of(tmp_path / "few", result("a"), result("b"), result("c")) is None
 
 
@@ -69,6 +70,22 @@ def test_a_test_that_can_tell_nothing_draws_no_bar(tmp_path: Path) -> None:
         assert bars(drawn.figure) == []
         assert {"a  1.00", "3.00  c"} <= texts(drawn.figure)
         assert not any("critical difference" in text for text in texts(drawn.figure))
+
+
+def test_a_bar_over_all_methods_is_told(tmp_path: Path) -> None:
+    """Ranks 1.5, 1.5, 3 on each of four data sets: no gap is as wide as the critical difference, 1.66."""
+    drawn = drawn_of(
+        tmp_path,
+        *(
+            result(method, dataset, rate=rate, rmse=rmse)
+            for dataset in ("mnist", "cifar10", "celeba", "own")
+            for rate, a, b in ((0.6, 0.1, 0.2), (0.9, 0.2, 0.1))
+            for method, rmse in (("a", a), ("b", b), ("c", 0.3))
+        ),
+    )
+    assert drawn is not None
+    assert len(bars(drawn.figure)) == 1
+    assert "joins all: Nemenyi's test tells no two methods apart" in drawn.caption
 
 
 def test_methods_of_one_name_are_ranked_apart(tmp_path: Path) -> None:
