@@ -15,10 +15,9 @@ from bench.report.curves import INTERVALS, Curve, curves
 from bench.report.figures.style import (
     TEXT_WIDTH,
     Drawn,
-    Look,
+    drawn_as,
     legend,
     long_settings,
-    looks,
     no_panel,
     panels,
     short_label,
@@ -26,6 +25,7 @@ from bench.report.figures.style import (
 )
 from bench.report.groups import Group, spelled
 from bench.report.layout import Line, all_lines, dataset_order
+from bench.report.looks import Look, looks
 from bench.report.metrics import Score
 from bench.report.published import Published
 from bench.results import Result
@@ -84,25 +84,22 @@ def against_rate(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
 
 def _curve(axes: Axes, curve: Curve, label: str, look: Look, offset: float) -> bool:
     """Draw one method; whether the paper has numbers of it."""
+    style = drawn_as(look)
     for number, run in enumerate(curve.runs):
         axes.plot(
             [point.rate + offset for point in run],
             [point.value for point in run],
-            color=look.colour,
-            marker=look.mark,
-            linestyle=look.dashes,
+            **style,
             label=None if number else label,
         )
     for point in curve.points:
         if point.low is not None and point.high is not None:
-            axes.plot([point.rate + offset] * 2, [point.low, point.high], color=look.colour, linewidth=0.8)
+            axes.plot([point.rate + offset] * 2, [point.low, point.high], color=style["color"], linewidth=0.8)
     for rate, value in curve.published:
         axes.plot(
             [rate + offset],
             [value],
-            color=look.colour,
-            marker=look.mark,
-            linestyle="",
+            **(style | {"linestyle": ""}),
             fillstyle="none",
             markersize=5.5,
             markeredgewidth=0.8,
@@ -162,15 +159,8 @@ def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
                 no_panel(axes, _why_none(group, dataset, score, there))
                 continue
             for line, seconds, value in points:
-                style = look[line.method, line.settings]
-                axes.plot(
-                    [seconds],
-                    [value],
-                    color=style.colour,
-                    marker=style.mark,
-                    linestyle="",
-                    label=short_label(line, group),
-                )
+                style = drawn_as(look[line.method, line.settings]) | {"linestyle": ""}
+                axes.plot([seconds], [value], **style, label=short_label(line, group))
             _front(axes, score, [(seconds, value) for _, seconds, value in points])
             _logarithmic(axes.xaxis, axes.set_xscale)
             axes.set_xlabel("fit and imputing (s)")

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from bench.report.figures.style import TEXT_WIDTH, TYPE_SIZE, Drawn, long_settings, short_label, wrapped
 from bench.report.groups import Group, spelled
 from bench.report.layout import all_lines
+from bench.report.looks import Kind
 from bench.report.metrics import Score
 from bench.report.published import Published
 from bench.statistics import Ranking, rank
@@ -22,8 +23,6 @@ MOST_PROBLEMS = 12
 
 Problem = tuple[str, float]
 """A data set and a rate."""
-Kind = tuple[str, str]
-"""A method and its settings."""
 Scores = dict[Problem, dict[Kind, float]]
 
 

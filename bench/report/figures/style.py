@@ -16,8 +16,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from bench.report.groups import Group, spelled
-from bench.report.layout import LONGEST_SETTINGS, Line, kinds_of
-from bench.report.published import Published
+from bench.report.layout import LONGEST_SETTINGS, Line
+from bench.report.looks import Look
 
 TEXT_WIDTH = 7.0
 TEXT_HEIGHT = 9.2
@@ -26,7 +26,7 @@ TYPE_SIZE = 7.0
 
 # Okabe and Ito, 2008, without the yellow, which white paper swallows.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "*", "d")
+MARKS = ("o", "s", "^", "D", "v", "P")
 
 SETTINGS: dict[Any, Any] = {
     "font.size": TYPE_SIZE,
@@ -54,21 +54,9 @@ class Drawn:
     caption: str
 
 
-@dataclass(frozen=True)
-class Look:
-    """How one method is drawn; baselines have dashed lines."""
-
-    colour: str
-    mark: str
-    dashes: str
-
-
-def looks(group: Group, paper: Published) -> dict[tuple[str, str], Look]:
-    """A look for each method and its settings, the same in all figures of a group."""
-    return {
-        kind: Look(COLOURS[position % len(COLOURS)], MARKS[position % len(MARKS)], "--" if baseline else "-")
-        for position, (kind, baseline) in enumerate(kinds_of(group, paper).items())
-    }
+def drawn_as(look: Look) -> dict[str, Any]:
+    """A method's look as matplotlib takes it."""
+    return {"color": COLOURS[look.colour], "marker": MARKS[look.mark], "linestyle": look.dashes}
 
 
 def short_label(line: Line, group: Group) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bench.report.curves import Curve, Point, curves
 from bench.report.groups import Group, spelled
 from bench.report.layout import number
+from bench.report.looks import Kind, Look
 from bench.report.metrics import Score
 from bench.report.published import Published
 
@@ -25,11 +26,6 @@ MARKS = (
     "M-1.6,-4.6h3.2v3h3v3.2h-3v3h-3.2v-3h-3v-3.2h3z",
 )
 """Outlines around the origin."""
-COLOURS = 7
-"""How many the style sheet has."""
-
-Kind = tuple[str, str]
-"""A method and its settings."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +41,18 @@ class Mark:
 
 @dataclass(frozen=True)
 class Series:
-    """One method on a chart; `position` gives it its colour and its mark on every chart."""
+    """One method on a chart; `position` is its own on every chart of a group."""
 
     label: str
     position: int
-    baseline: bool
+    look: Look
     path: str
     marks: tuple[Mark, ...]
     published: tuple[Mark, ...]
 
     @property
-    def colour(self) -> int:
-        return self.position % COLOURS
-
-    @property
     def outline(self) -> str:
-        return MARKS[self.position % len(MARKS)]
+        return MARKS[self.look.mark]
 
 
 @dataclass(frozen=True)
@@ -76,12 +68,12 @@ class Chart:
 
 
 def chart(
-    group: Group, paper: Published, dataset: str, score: Score, positions: Mapping[Kind, int]
+    group: Group, paper: Published, dataset: str, score: Score, looks: Mapping[Kind, Look]
 ) -> Chart | None:
     """The chart of one data set and metric; None without a number.
 
     Args:
-        positions: which colour and mark each method has.
+        looks: of every method of the group.
     """
     found = curves(group, paper, dataset, score)
     if not found:
@@ -97,9 +89,11 @@ def chart(
     def place(value: float) -> float:
         return up(form(value))
 
+    positions = {kind: position for position, kind in enumerate(looks)}
     series = tuple(
-        _series(curve, positions[curve.line.method, curve.line.settings], across, place, score)
+        _series(curve, positions[kind], looks[kind], across, place, score)
         for curve in found
+        for kind in [(curve.line.method, curve.line.settings)]
     )
     return Chart(
         f"{spelled('dataset', dataset, group.results)}: {score.short} against the fraction missing",
@@ -121,6 +115,7 @@ def _values(curve: Curve) -> Iterable[float]:
 def _series(
     curve: Curve,
     position: int,
+    look: Look,
     across: Callable[[float], float],
     place: Callable[[float], float],
     score: Score,
@@ -136,7 +131,7 @@ def _series(
     )
     path = "".join("M" + "L".join(f"{mark.x:.1f},{mark.y:.1f}" for mark in run) for run in runs)
     marks = tuple(mark for run in runs for mark in run)
-    return Series(curve.label, position, curve.line.baseline, path, marks, published)
+    return Series(curve.label, position, look, path, marks, published)
 
 
 def _mark(

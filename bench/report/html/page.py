@@ -20,7 +20,8 @@ from bench.report.curves import INTERVALS
 from bench.report.groups import Group, short, spelled
 from bench.report.html import charts
 from bench.report.html.gallery import galleries
-from bench.report.layout import Table, dataset_order, kinds_of, number
+from bench.report.layout import Table, dataset_order, number
+from bench.report.looks import looks
 from bench.report.metrics import scores_of
 from bench.report.published import Published
 from bench.report.tables import build_tables
@@ -117,12 +118,12 @@ def _sets(groups: Sequence[Group], paper: Published, compare: bool) -> list[dict
     found = []
     for tables in build_tables(groups, paper, compare):
         group = tables.group
-        positions = {kind: position for position, kind in enumerate(kinds_of(group, paper))}
+        look_of = looks(group, paper)
         drawn = [
             one
             for dataset in dataset_order(group, paper)
             for score in scores_of(group)
-            if (one := charts.chart(group, paper, dataset, score, positions))
+            if (one := charts.chart(group, paper, dataset, score, look_of))
         ]
         legend = {series.position: series for chart in drawn for series in chart.series}
         found.append(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from bench.report.figures import plots
 from bench.report.figures.style import styled
 from bench.report.groups import Group, group_results
 from bench.report.html.charts import Chart, chart
-from bench.report.layout import kinds_of
+from bench.report.looks import BUILT_IN, looks
 from bench.report.metrics import SCORES
 from bench.report.published import prflow_paper
 from bench.results import read_results
@@ -36,8 +38,7 @@ def axes_of(group: Group) -> Axes:
 
 
 def chart_of(group: Group) -> Chart:
-    positions = {kind: position for position, kind in enumerate(kinds_of(group, PAPER))}
-    made = chart(group, PAPER, "mnist", SCORES[0], positions)
+    made = chart(group, PAPER, "mnist", SCORES[0], looks(group, PAPER))
     assert made is not None
     return made
 
@@ -133,3 +134,20 @@ def test_a_method_is_charged_for_imputing_too(tmp_path: Path) -> None:
     assert mnist.get_xlabel() == "fit and imputing (s)"
     assert "the fit and of imputing all test images" in drawn.caption
     assert [text.get_text() for text in celeba.texts] == ["CelebA: no cost is recorded"]
+
+
+def test_a_method_looks_the_same_whoever_is_beside_it(tmp_path: Path) -> None:
+    alone = looks(group_of(tmp_path / "alone", result("prflow"), result("own")), PAPER)
+    many = [result(method) for method in ("a", "prflow", "misgan", "own")]
+    width = result("prflow", cell=result("prflow")["cell"] | {"settings": {"width": 16}})
+    beside = looks(group_of(tmp_path / "many", *many, width), PAPER)
+    assert alone["prflow", ""] == beside["prflow", ""] == BUILT_IN["prflow"]
+    assert beside["a", ""] == alone["own", ""], "what is left goes by name"
+    assert len({(look.colour, look.mark) for look in beside.values()}) == len(beside) == 5
+
+
+def test_built_in_methods_of_one_colour_differ_in_mark_and_dashes() -> None:
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(BUILT_IN) == set(project["entry-points"]["bench.methods"])
+    for one, other in combinations(BUILT_IN.values(), 2):
+        assert one.colour != other.colour or (one.mark != other.mark and one.dashes != other.dashes)
