@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
+from bench.plan import file_name
 from bench.report.figures.style import (
     TEXT_HEIGHT,
     TEXT_WIDTH,
@@ -200,7 +201,7 @@ def with_errors(group: Group, sets: Sequence[SampleSet], images: Sequence[int], 
         f"over channels, all on one scale, above whose end are {1 - BRIGHTEST:.1%} of the errors shown. "
         f"{_choice(sets, images, rule)}{_absent(group, sets)}{_explained(group, sets)}"
     )
-    return Drawn(f"errors-{sets[0].dataset}-{rates}", sheet.draw(brightest), caption)
+    return Drawn(file_name(f"errors-{sets[0].dataset}-{rates}"), sheet.draw(brightest), caption)
 
 
 def side_by_side(group: Group, one: SampleSet, images: Sequence[int], rule: bool) -> Drawn:
@@ -217,7 +218,7 @@ def side_by_side(group: Group, one: SampleSet, images: Sequence[int], rule: bool
         f"pixels grey, and what each method made of it. {_choice([one], images, rule)}{_absent(group, [one])}"
         f"{_explained(group, [one])}"
     )
-    return Drawn(f"images-{one.dataset}-{one.rate:g}", sheet.draw(None), caption)
+    return Drawn(file_name(f"images-{one.dataset}-{one.rate:g}"), sheet.draw(None), caption)
 
 
 def rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from bench.plan import file_name
 from bench.report.curves import INTERVALS, Curve, curves
 from bench.report.figures.style import (
     TEXT_WIDTH,
@@ -257,7 +258,7 @@ def training(group: Group, paper: Published, dataset: str) -> Drawn | None:
     label = spelled("dataset", dataset, group.results)
     caption = f"Training on {label} ({group.title}): the mean of each loss over an epoch, a line a seed."
     caption += long_settings(group, (line for line, _ in found))
-    return Drawn(f"training-{dataset}", figure, caption)
+    return Drawn(file_name(f"training-{dataset}"), figure, caption)
 
 
 COLOURS_BY_RATE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")

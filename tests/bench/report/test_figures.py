@@ -195,6 +195,23 @@ def test_layout_of_figures_4_and_5(tmp_path: Path) -> None:
     assert "Test images 200, 400, as asked for." in drawn.caption
 
 
+def test_a_figure_of_any_data_set_has_a_name_that_latex_includes(tmp_path: Path) -> None:
+    fit = {"history": [{"J": 1.0}]}
+    group = group_of(store_with_images(tmp_path, result("prflow", "my faces 100%_ü", fit=fit)))
+    sets = sample_sets(group, PAPER, "my faces 100%_ü")
+    with styled():
+        drawn = [
+            pictures.with_errors(group, sets, [0], rule=True),
+            pictures.side_by_side(group, sets[0], [0], rule=True),
+            plots.training(group, PAPER, "my faces 100%_ü"),
+        ]
+    assert [one.name for one in drawn if one] == [
+        "errors-my-faces-100-_--0.8",
+        "images-my-faces-100-_--0.8",
+        "training-my-faces-100-_-",
+    ]
+
+
 def test_images_are_chosen_by_the_rule_or_as_asked_for() -> None:
     assert chosen_images(4, 64) == [0, 16, 32, 48]
     assert chosen_images(6, 3) == [0, 1, 2]
