@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -50,11 +51,13 @@ def against_rate(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
     rates = sorted({result.cell.rate for result in group.results})
     span = min([WIDEST_SPAN, *(0.3 * (after - before) for before, after in pairwise(rates))])
     published = False
+    lacking: list[str] = []
     for dataset, row in zip(datasets, grid, strict=True):
         for score, axes in zip(scores, row, strict=True):
             found = curves(group, paper, dataset, score)
             if not found:
-                no_panel(axes, _why_none(group, dataset, score, group.of_dataset(dataset)))
+                no_panel(axes, f"no {score.short}: see the caption")
+                lacking.append(_why_none(group, dataset, score, group.of_dataset(dataset)))
                 continue
             for position, curve in enumerate(found):
                 offset = span * (position / max(1, len(found) - 1) - 0.5) if len(found) > 1 else 0.0
@@ -77,7 +80,7 @@ def against_rate(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
     told = " Hollow marks are the paper's numbers; an FID's scale is its judge's, so it has none."
     caption = (
         f"{group.title}. {INTERVALS} Marks are moved apart sideways; a line breaks where a method has no "
-        f"number.{told if published else ''}"
+        f"number.{told if published else ''}{''.join(lacking)}"
     )
     caption += long_settings(group, all_lines(group, paper))
     return Drawn("rates", figure, caption)
@@ -125,39 +128,37 @@ def _logarithmic(axis: Axis, set_scale: Callable[[str], None]) -> None:
 
 
 def _why_none(group: Group, dataset: str, score: Score, results: Sequence[Result]) -> str:
-    """Why a panel that these results of a data set should fill is empty."""
+    """Why a panel that these results of a data set should fill is empty, for the caption."""
     label = spelled("dataset", dataset, group.results)
     metrics = [result.metric(score.name) for result in results]
     if any(metric.value is not None for metric in metrics):
-        return f"{label}: no cost is recorded"
-    return f"{label} has no {score.short}: {statistics.mode(metric.reason for metric in metrics)}"
+        return f" {label}: no cost is recorded."
+    return f" {label} has no {score.short}: {statistics.mode(metric.reason for metric in metrics)}."
 
 
 def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Drawn | None:
     """Quality against the seconds of fit and imputing: a row a data set, a column a metric, at one rate.
 
-    The rate is the one with the most complete cells, the highest of several. None where no cell is complete.
+    None where no cell is complete.
     """
-    complete = [result for result in group.results if result.ok]
-    if not complete:
-        return None
-    counts: dict[float, int] = {}
-    for result in complete:
-        counts[result.cell.rate] = counts.get(result.cell.rate, 0) + 1
-    rate = max(counts, key=lambda one: (counts[one], one))
-    datasets = [
-        dataset
+    rate_of = {
+        dataset: rate
         for dataset in dataset_order(group, paper)
-        if any(result.cell.rate == rate for result in complete if result.cell.dataset == dataset)
-    ]
+        if (rate := _fullest(result for result in group.of_dataset(dataset) if result.ok)) is not None
+    }
+    if not rate_of:
+        return None
+    datasets = [*rate_of]
     figure, grid = panels(len(datasets), len(scores), TEXT_WIDTH, 0.7 + 2.0 * len(datasets))
     look = looks(group, paper)
-    for dataset, row in zip(datasets, grid, strict=True):
+    lacking: list[str] = []
+    for (dataset, rate), row in zip(rate_of.items(), grid, strict=True):
         for score, axes in zip(scores, row, strict=True):
             points = _cost_points(group, paper, dataset, score, rate)
             if not points:
                 there = [result for result in group.of_dataset(dataset) if result.cell.rate == rate]
-                no_panel(axes, _why_none(group, dataset, score, there))
+                no_panel(axes, f"no {score.short}: see the caption")
+                lacking.append(_why_none(group, dataset, score, there))
                 continue
             for line, seconds, value in points:
                 style = drawn_as(look[line.method, line.settings]) | {"linestyle": ""}
@@ -166,15 +167,22 @@ def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
             _logarithmic(axes.xaxis, axes.set_xscale)
             axes.set_xlabel("fit and imputing (s)")
             _value_axis(axes, score, [value for *_, value in points])
-            axes.set_title(spelled("dataset", dataset, group.results))
+            axes.set_title(f"{spelled('dataset', dataset, group.results)}, {rate:.0%} missing")
     legend(figure, (axes for row in grid for axes in row))
     caption = (
-        f"{group.title}, {rate:.0%} missing. Means over seeds. Cost: the seconds of the fit and of imputing "
-        "all test images; methods without both are left out. No method beats one on the grey line at its "
-        "cost. Different machines are not told apart here; the table of costs does."
+        f"{group.title}. Each data set at the rate with the most complete cells, the highest of several. "
+        "Means over seeds. Cost: the seconds of the fit and of imputing all test images; methods without "
+        "both are left out. No method beats one on the grey line at its cost. Different machines are not told apart "
+        f"here; the table of costs does.{''.join(lacking)}"
         f"{long_settings(group, all_lines(group, paper))}"
     )
     return Drawn("cost", figure, caption)
+
+
+def _fullest(complete: Iterable[Result]) -> float | None:
+    """The rate of most of these cells, the highest of several; None where there are none."""
+    counts = Counter(result.cell.rate for result in complete)
+    return max(counts, key=lambda rate: (counts[rate], rate), default=None)
 
 
 def _cost_points(
@@ -254,9 +262,14 @@ def training(group: Group, paper: Published, dataset: str) -> Drawn | None:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     for axes in places[len(found) :]:
         axes.set_axis_off()
+    for row in grid:
+        row[0].set_ylabel("mean over the epoch")
     legend(figure, places)
     label = spelled("dataset", dataset, group.results)
-    caption = f"Training on {label} ({group.title}): the mean of each loss over an epoch, a line a seed."
+    caption = (
+        f"Training on {label} ({group.title}): the mean of each loss over an epoch, a line a seed. "
+        "The losses are called as on their method's page."
+    )
     caption += long_settings(group, (line for line, _ in found))
     return Drawn(file_name(f"training-{dataset}"), figure, caption)
 

@@ -133,7 +133,22 @@ def test_a_method_is_charged_for_imputing_too(tmp_path: Path) -> None:
     assert {name: marked[name] for name in marked if str(name)[0] != "_"} == {"fits": 101.0, "imputes": 320.0}
     assert mnist.get_xlabel() == "fit and imputing (s)"
     assert "the fit and of imputing all test images" in drawn.caption
-    assert [text.get_text() for text in celeba.texts] == ["CelebA: no cost is recorded"]
+    assert [text.get_text() for text in celeba.texts] == ["no RMSE: see the caption"]
+    assert "CelebA: no cost is recorded." in drawn.caption
+
+
+def test_costs_are_drawn_where_most_methods_have_them(tmp_path: Path) -> None:
+    """Data set by data set: one that was measured elsewhere would lose most of its methods."""
+    documents = [result(method, rate=0.9) for method in ("mcflow", "prflow")]
+    documents += [result(method, "celeba", rate=0.8) for method in ("mcflow", "prflow")]
+    documents.append(result("mcflow", "celeba", rate=0.9))
+    with styled():
+        drawn = plots.against_cost(group_of(tmp_path, *documents), PAPER, SCORES[:1])
+    assert drawn is not None
+    assert [axes.get_title() for axes in drawn.figure.axes] == ["MNIST, 90% missing", "CelebA, 80% missing"]
+    for axes in drawn.figure.axes:
+        labels = {str(line.get_label()) for line in axes.lines}
+        assert {"MCFlow", "PRFlow"} <= labels
 
 
 def test_a_method_looks_the_same_whoever_is_beside_it(tmp_path: Path) -> None:
