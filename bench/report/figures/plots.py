@@ -172,8 +172,8 @@ def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
     caption = (
         f"{group.title}. Each data set at the rate with the most complete cells, the highest of several. "
         "Means over seeds. Cost: the seconds of the fit and of imputing all test images; methods without "
-        "both are left out. No method beats one on the grey line at its cost. Different machines are not told apart "
-        f"here; the table of costs does.{''.join(lacking)}"
+        "both are left out. No method beats one on the grey line at its cost. Different machines "
+        f"are not told apart here; the table of costs does.{''.join(lacking)}"
         f"{long_settings(group, all_lines(group, paper))}"
     )
     return Drawn("cost", figure, caption)
