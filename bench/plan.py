@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from bench.datasets import BUILT_IN, called, load, registered
+from bench.datasets import called, is_named, load
 from bench.errors import BenchError
 from bench.names import unknown
 from bench.plugins import Description, Source
@@ -70,8 +70,8 @@ class Cell:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """Every setting's value. Raises BenchError where a user's own images cannot be read."""
-        own = self.problem.dataset not in (*BUILT_IN, *registered())
-        like = LIKE_OWN_COLOUR if own and _in_colour(self.problem.dataset) else self.dataset
+        given = self.problem.dataset
+        like = LIKE_OWN_COLOUR if not is_named(given) and _in_colour(given) else self.dataset
         return self.description.resolve(self.preset, like, self.overrides)
 
     @cached_property

@@ -262,11 +262,7 @@ def end_descendants() -> set[int]:
         found = descendants()
         if not found:
             break
-        for process in found:
-            with contextlib.suppress(psutil.Error):
-                if process.status() != psutil.STATUS_ZOMBIE:
-                    ended.add(process.pid)
-                process.kill()
+        ended |= _end_each(found)
         psutil.wait_procs(found, timeout=1)
     return ended
 

@@ -12,7 +12,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from yaml.nodes import MappingNode, Node, SequenceNode
 
-from bench.datasets import BUILT_IN, registered
+from bench.datasets import is_named
 from bench.errors import BenchError
 from bench.files import expanded
 from bench.grid import Override
@@ -173,8 +173,7 @@ def _from(suite: Path, dataset: str) -> str:
     path = suite.parent / expanded(dataset)
     if "/" in dataset or dataset.endswith(".npz"):
         return str(path)
-    named = dataset in BUILT_IN or dataset in registered()
-    return str(path) if not named and path.exists() else dataset
+    return str(path) if not is_named(dataset) and path.exists() else dataset
 
 
 def _spelled(value: Value) -> str:

@@ -12,7 +12,7 @@ from bench.errors import BenchError
 from bench.files import expanded
 from bench.names import unknown
 
-__all__ = ["BUILT_IN", "Dataset", "called", "check_name", "load", "registered", "subset"]
+__all__ = ["BUILT_IN", "Dataset", "called", "check_name", "is_named", "load", "registered", "subset"]
 
 GROUP = "bench.datasets"
 BUILT_IN = ("mnist", "cifar10", "celeba")
@@ -75,6 +75,11 @@ def check_name(name: str) -> None:
     if name not in plugins:
         refusal = unknown("data set", name, [*BUILT_IN, *plugins])
         raise BenchError(f"{refusal}; or give the path of an .npz or a folder")
+
+
+def is_named(name: str) -> bool:
+    """Whether it is a data set's name, built in or a plugin's, and so no path. Raises as `registered`."""
+    return name in BUILT_IN or name in registered()
 
 
 def registered() -> dict[str, EntryPoint]:

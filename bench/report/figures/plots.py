@@ -56,8 +56,7 @@ def against_rate(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
         for score, axes in zip(scores, row, strict=True):
             found = curves(group, paper, dataset, score)
             if not found:
-                no_panel(axes, f"no {score.short}: see the caption")
-                lacking.append(_why_none(group, dataset, score, group.of_dataset(dataset)))
+                lacking.append(_no_panel(axes, group, dataset, score, group.of_dataset(dataset)))
                 continue
             for position, curve in enumerate(found):
                 offset = span * (position / max(1, len(found) - 1) - 0.5) if len(found) > 1 else 0.0
@@ -127,8 +126,9 @@ def _logarithmic(axis: Axis, set_scale: Callable[[str], None]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _why_none(group: Group, dataset: str, score: Score, results: Sequence[Result]) -> str:
-    """Why a panel that these results of a data set should fill is empty, for the caption."""
+def _no_panel(axes: Axes, group: Group, dataset: str, score: Score, results: Sequence[Result]) -> str:
+    """Leave a panel empty that these results of a data set should fill; why it is, for the caption."""
+    no_panel(axes, f"no {score.short}: see the caption")
     label = spelled("dataset", dataset, group.results)
     metrics = [result.metric(score.name) for result in results]
     if any(metric.value is not None for metric in metrics):
@@ -137,9 +137,10 @@ def _why_none(group: Group, dataset: str, score: Score, results: Sequence[Result
 
 
 def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Drawn | None:
-    """Quality against the seconds of fit and imputing: a row a data set, a column a metric, at one rate.
+    """Quality against the seconds of fit and imputing: a row a data set, a column a metric.
 
-    None where no cell is complete.
+    A data set's rate is the one with the most complete cells, the highest of several. None where no
+    cell is complete.
     """
     rate_of = {
         dataset: rate
@@ -148,8 +149,7 @@ def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
     }
     if not rate_of:
         return None
-    datasets = [*rate_of]
-    figure, grid = panels(len(datasets), len(scores), TEXT_WIDTH, 0.7 + 2.0 * len(datasets))
+    figure, grid = panels(len(rate_of), len(scores), TEXT_WIDTH, 0.7 + 2.0 * len(rate_of))
     look = looks(group, paper)
     lacking: list[str] = []
     for (dataset, rate), row in zip(rate_of.items(), grid, strict=True):
@@ -157,8 +157,7 @@ def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
             points = _cost_points(group, paper, dataset, score, rate)
             if not points:
                 there = [result for result in group.of_dataset(dataset) if result.cell.rate == rate]
-                no_panel(axes, f"no {score.short}: see the caption")
-                lacking.append(_why_none(group, dataset, score, there))
+                lacking.append(_no_panel(axes, group, dataset, score, there))
                 continue
             for line, seconds, value in points:
                 style = drawn_as(look[line.method, line.settings]) | {"linestyle": ""}
