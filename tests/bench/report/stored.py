@@ -6,6 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.report.groups import group_results
+from bench.report.layout import Table
+from bench.report.published import prflow_paper
+from bench.report.tables import build_tables
+from bench.results import read_results
+
 SIZES = {"mnist": (60000, 10000), "cifar10": (50000, 10000), "celeba": (9000, 1000)}
 
 
@@ -85,6 +91,25 @@ def store(root: Path, *documents: dict[str, Any]) -> Path:
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(json.dumps(document), encoding="utf-8")
     return root
+
+
+def tables_of(root: Path, *documents: dict[str, Any], compare: bool = False) -> dict[str, Table]:
+    """The tables of these results, which make one group, by name."""
+    found, _ = read_results(store(root, *documents))
+    groups, _ = group_results(found)
+    (tables,) = build_tables(groups, prflow_paper(), compare)
+    return {table.name: table for table in tables.tables}
+
+
+def best(table: Table) -> set[tuple[str, str, str]]:
+    """What is bold: (data set, method, column)."""
+    return {
+        (one.dataset, one.method, column.head)
+        for block in table.blocks
+        for one in block
+        for column, entry in zip(table.columns, one.entries, strict=True)
+        if entry.best
+    }
 
 
 def _metric(value: float | None) -> dict[str, Any]:
