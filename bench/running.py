@@ -107,6 +107,7 @@ class _Run:
         self._executor = executor
         self._display = display
         self._held: set[int] = set()
+        self._reasons: set[str] = set()
         self.waiting = deque((number, 0.0) for number in range(1, len(cells) + 1))
         self.running: dict[int, tuple[ExitStack, CellDisplay]] = {}
         self.missing = 0
@@ -177,8 +178,17 @@ class _Run:
         else:
             self.missing += event["result"]["status"] != "ok"
             self._display.line(f"{heading}: {summary(event['result'], event['end'] == 'kept')}")
+            self._tell_reasons(event["result"])
             if self._ended is not None:
                 self._ended(self._cells[number - 1][0].path, event["result"])
+
+    def _tell_reasons(self, result: Mapping[str, Any]) -> None:
+        """Why metrics have no value, each reason with the first cell that has it."""
+        for name, metric in result.get("metrics", {}).items():
+            told = f"{name.upper()} -: {metric.get('reason', 'not recorded')}"
+            if metric.get("value") is None and told not in self._reasons:
+                self._reasons.add(told)
+                self._display.line(told)
 
 
 def summary(result: dict[str, Any], kept: bool) -> str:

@@ -36,6 +36,16 @@ def test_a_plugin_gets_its_row(bench: Bench) -> None:
     assert np.array_equal(samples["imputed"], pasted)
 
 
+def test_why_a_metric_has_no_value_is_told_once(bench: Bench) -> None:
+    bench.plugin()
+    _, output = bench.run("--seeds", "0,1")
+    results = bench.results()
+    assert len(results) == 2 and output.count("FID -,") == 2
+    (reason,) = {result["metrics"]["fid"]["reason"] for result in results}
+    assert f"more than 84 test images, not {TEST}" in reason
+    assert " ".join(output.split()).count(f"FID -: {reason}") == 1
+
+
 def test_a_method_that_leaves_the_gpu_alone_is_measured_in_main_memory() -> None:
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         pytest.skip("this process has used the GPU")
