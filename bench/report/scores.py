@@ -99,7 +99,9 @@ class ScoreTable:
         notes += tuple(f"seed {result.cell.seed}: the fit ended early, {result.stopped}" for result in early)
         mean = statistics.fmean(values)
         spread = statistics.stdev(values) if len(values) > 1 else None
-        text = number(mean) if spread is None else f"{number(mean)} ± {number(spread)}"
+        # A deviation has its mean's decimals: 0.1541 ± 3.47e-05 reads as a large one.
+        rounded = spread if spread is None or "e" in number(mean) else round(spread, 4)
+        text = number(mean) if rounded is None else f"{number(mean)} ± {number(rounded)}"
         if len(self.seed_counts) > 1:
             text += f" ({len(values)})"
         return Entry(text, mean, spread, len(values), notes=notes)

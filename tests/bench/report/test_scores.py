@@ -82,6 +82,13 @@ def test_mean_and_deviation_over_seeds(tmp_path: Path) -> None:
     assert "Mean ± standard deviation over 3 seeds, of 0, 1, 2." in table.caption
 
 
+def test_a_deviation_has_its_means_decimals(tmp_path: Path) -> None:
+    alike = [result("a", seed=seed, rmse=rmse) for seed, rmse in enumerate((0.15410, 0.15414))]
+    small = [result("b", seed=seed, rmse=rmse) for seed, rmse in enumerate((2e-5, 4e-5))]
+    table = tables_of(tmp_path, *alike, *small)["rmse"]
+    assert texts(table, "a") == ["0.1541 ± 0.0000"] and texts(table, "b") == ["3.00e-05 ± 1.41e-05"]
+
+
 def test_unequal_numbers_of_seeds_are_told(tmp_path: Path) -> None:
     documents = [result("mcflow", rmse=0.3), result("prflow", rmse=0.1), result("prflow", seed=4, rmse=0.3)]
     table = tables_of(tmp_path, *documents)["rmse"]
