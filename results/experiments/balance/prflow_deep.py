@@ -1,0 +1,18 @@
+"""PRFlow with MCFlow's H, one layer deeper: whether H's depth is what sets the two apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from methods.mcflow import MCFlow
+from methods.prflow import PRFlow
+
+
+@dataclass
+class PRFlowDeep(PRFlow):
+    """PRFlow, prior and all, with the five linear layers of MCFlow's H."""
+
+    def new_imputer(self) -> nn.Module:
+        return MCFlow.new_imputer(self)
