@@ -16,10 +16,10 @@ from torch import Tensor
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer, Interrupted, Progress
+from bench.methods.mcflow import MCFlow
 from bench.metrics.rmse import rmse, squared_errors
-from bench.plugins import describe, find_methods
-from bench.problem import Pixels, Problem, open_incomplete, pose
-from methods.mcflow import MCFlow
+from bench.plugins.registry import describe, find_methods
+from bench.problem.posing import Pixels, Problem, open_incomplete, pose
 
 HELD_OUT = 1000
 

@@ -18,8 +18,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from bench.imputer import FitContext
+from bench.methods.mcflow import MCFlow
 from benchmarks.methods import Arithmetic, problem
-from methods.mcflow import MCFlow
 
 # Adam reads a weight, its gradient and two moments, and writes all but the gradient, which a product wrote.
 ADAM_BYTES = 4 * (4 + 3 + 1)

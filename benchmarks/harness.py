@@ -41,7 +41,7 @@ def call(*arguments: str, directory: Path) -> float:
 def in_process(images: int) -> dict[str, float]:
     """Posing and scoring without the start of a process."""
     from bench.metrics import Scoring, score_all
-    from bench.problem import Problem, pose
+    from bench.problem.posing import Problem, pose
 
     problem = Problem("mnist", rate=0.8, train=images, test=min(images, 10_000))
     posing, posed = timed(lambda: pose(problem, None))

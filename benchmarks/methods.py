@@ -14,12 +14,12 @@ from torch.utils.flop_counter import flop_registry
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer, Progress
+from bench.methods.mcflow import MCFlow
+from bench.methods.misgan import MisGAN
+from bench.methods.pbigan import PBiGAN
+from bench.methods.prflow import PRFlow
 from benchmarks.fitting import Curve, fit_curve, method_of, split
 from benchmarks.textbook import rendering
-from methods.mcflow import MCFlow
-from methods.misgan import MisGAN
-from methods.pbigan import PBiGAN
-from methods.prflow import PRFlow
 
 # Steps in which each network of each method is updated as often as in any others.
 CYCLE = 5

@@ -15,8 +15,8 @@ import torch
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext
+from bench.methods.prflow import PRFlow
 from benchmarks.processes import alone
-from methods.prflow import PRFlow
 
 matplotlib.use("agg")
 

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.images import MaskedImages
-from methods.mcflow import MCFlow
-from methods.misgan import MisGAN, fill, nearly_binary
-from methods.nearest_pixel import nearest_fill
-from methods.nn import convolutional
-from methods.nn.made import PartlyConnected
-from methods.nn.realnvp import mlp
-from methods.pbigan import Encoder, PairCritic, PBiGAN
-from methods.prflow import PRFlow, gradient_prior
+from bench.methods.mcflow import MCFlow
+from bench.methods.misgan import MisGAN, fill, nearly_binary
+from bench.methods.nearest_pixel import nearest_fill
+from bench.methods.nn import convolutional
+from bench.methods.nn.made import PartlyConnected
+from bench.methods.nn.realnvp import mlp
+from bench.methods.pbigan import Encoder, PairCritic, PBiGAN
+from bench.methods.prflow import PRFlow, gradient_prior
 from tests.methods.textbook import MaskedCoupling, TextbookFlow, in_pytorch_s_layers, losses
 
 Step = Callable[[Tensor, int], None]

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from classifiers import vision
+from bench.classifiers import vision
 
 SIZE = 160
 # The head for VGGFace2's identities comes with the published file, and a judge has no use for it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from classifiers.training import Schedule, Stage
+from bench.classifiers.training import Schedule, Stage
 
 MEAN, STANDARD_DEVIATION = 0.1307, 0.3081
 SCHEDULE = Schedule(stages=(Stage(28, 12),), batch_size=100, peak_rate=0.05, crop_padding=2, flip=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from classifiers import vision
-from classifiers.training import Schedule, Stage
+from bench.classifiers import vision
+from bench.classifiers.training import Schedule, Stage
 
 MEAN = (0.4914, 0.4822, 0.4465)
 STANDARD_DEVIATION = (0.2470, 0.2435, 0.2616)

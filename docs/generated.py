@@ -18,7 +18,7 @@ import click
 
 from bench.cli import COMMANDS, cli
 from bench.cli.methods import layers_of, spelled
-from bench.plugins import Description, describe, describe_all, find_methods
+from bench.plugins.registry import Description, describe, describe_all, find_methods
 
 MARK = re.compile(r"^<!-- (commands|baselines|method \w+) -->$", re.MULTILINE)
 

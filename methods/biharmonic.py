@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
-from methods.nearest_pixel import GREY
+from bench.methods.nearest_pixel import GREY
 
 
 @dataclass

@@ -23,10 +23,10 @@ from torch.nn import functional
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
-from methods.nn.realnvp import mlp
-from methods.nn.wgan import descend
-from methods.noise import noise_for
-from methods.training import Stateful, adam, impute_in_batches, products_in, seeded, train
+from bench.methods.nn.realnvp import mlp
+from bench.methods.nn.wgan import descend
+from bench.methods.noise import noise_for
+from bench.methods.training import Stateful, adam, impute_in_batches, products_in, seeded, train
 
 IMPUTE_BATCH = 1000
 NOISE = 0.01

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
-from methods.mean import observed_mean
-from methods.training import impute_in_batches
+from bench.methods.mean import observed_mean
+from bench.methods.training import impute_in_batches
 
 BATCH = 500
 

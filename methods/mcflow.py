@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
-from methods.nearest_pixel import nearest_fill
-from methods.nn.realnvp import RealNVP, ResidualMLP, log_normal, mlp
-from methods.training import adam, products_in, seeded, set_gradients, train
+from bench.methods.nearest_pixel import nearest_fill
+from bench.methods.nn.realnvp import RealNVP, ResidualMLP, log_normal, mlp
+from bench.methods.training import adam, products_in, seeded, set_gradients, train
 
 IMPUTE_BATCH = 1024
 # From the published networks, a few hundred steps on 3072 values end worse than the start; see the docs.

@@ -20,10 +20,10 @@ from torch.nn import functional
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
-from methods.nn import convolutional
-from methods.nn.wgan import descend, fixed, raise_distance
-from methods.noise import noise_for
-from methods.training import adam, impute_in_batches, products_in, seeded, train
+from bench.methods.nn import convolutional
+from bench.methods.nn.wgan import descend, fixed, raise_distance
+from bench.methods.noise import noise_for
+from bench.methods.training import adam, impute_in_batches, products_in, seeded, train
 
 BETAS = (0.5, 0.9)
 IMPUTE_BATCH = 512

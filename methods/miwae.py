@@ -21,10 +21,10 @@ from torch.nn import functional
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
-from methods.nn.realnvp import mlp
-from methods.nn.wgan import descend
-from methods.noise import normal_noise_for
-from methods.training import adam, impute_in_batches, products_in, seeded, train
+from bench.methods.nn.realnvp import mlp
+from bench.methods.nn.wgan import descend
+from bench.methods.noise import normal_noise_for
+from bench.methods.training import adam, impute_in_batches, products_in, seeded, train
 
 IMPUTE_VALUES = 2**24
 """How many decoded values are held at once while imputing: 64 MiB of them."""

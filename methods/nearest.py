@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
-from methods.nearest_pixel import nearest_fill
+from bench.methods.nearest_pixel import nearest_fill
 
 
 @dataclass

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.images import MaskedImages
-from methods.noise import noise_for
+from bench.methods.noise import noise_for
 
 GREY = 128
 BATCH = 2048

@@ -22,11 +22,11 @@ from torch.nn import functional
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
-from methods.nn import convolutional
-from methods.nn.made import InverseAutoregressiveFlow
-from methods.nn.wgan import Inputs, descend, distance, fixed, raise_distance
-from methods.noise import normal_noise_for
-from methods.training import adam, impute_in_batches, products_in, seeded, train
+from bench.methods.nn import convolutional
+from bench.methods.nn.made import InverseAutoregressiveFlow
+from bench.methods.nn.wgan import Inputs, descend, distance, fixed, raise_distance
+from bench.methods.noise import normal_noise_for
+from bench.methods.training import adam, impute_in_batches, products_in, seeded, train
 
 BETAS = (0.5, 0.9)
 LEARNING_RATE_STEPS = 10

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext
-from methods.mcflow import MCFlow
-from methods.training import StopWhenFlat
+from bench.methods.mcflow import MCFlow
+from bench.methods.training import StopWhenFlat
 
 BALANCE_MEMORY = 0.99
 

@@ -18,9 +18,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
-from methods.nn.unet import UNet
-from methods.nn.wgan import descend
-from methods.training import Stateful, StopWhenFlat, impute_in_batches, products_in, seeded, train
+from bench.methods.nn.unet import UNet
+from bench.methods.nn.wgan import descend
+from bench.methods.training import Stateful, StopWhenFlat, impute_in_batches, products_in, seeded, train
 
 IMPUTE_BATCH = 500
 WARM_UP = 0.05

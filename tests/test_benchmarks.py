@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from bench.imputer import Imputer
+from bench.methods.misgan import MisGAN
+from bench.methods.pbigan import PBiGAN
 from benchmarks import __main__ as ratios
 from benchmarks import floor, scale, schedules, textbook
-from methods.misgan import MisGAN
-from methods.pbigan import PBiGAN
 from tests.methods.adversarial import made_images
 
 

@@ -14,43 +14,140 @@ import pytest
 from tests.bench.report.stored import result, store
 
 ROOT = Path(__file__).parents[1]
-OURS = ("bench", "methods", "classifiers")
+PACKAGES = ("bench", "methods", "classifiers")
+
+CONTRACT = {"images", "imputer"}
+ANYBODY = CONTRACT | {"errors", "__version__"}
+
+FLOORS = (
+    {"util"},
+    {"datasets", "plugins", "store"},
+    {"problem", "judges"},
+    {"metrics", "grid"},
+    {"run"},
+    {"review"},
+    {"api", "cli"},
+)
+"""The rooms of the harness. A room imports from the floors below its own, and from no room beside it."""
+
+SPECIAL = {
+    "classifiers": {"classifiers"},
+    "methods": {"methods"} | CONTRACT,
+    "report": {"report", "store", "datasets", "util"} | ANYBODY,
+}
+"""What the rooms that stand on no floor may import."""
+
+ALSO = {room: {"classifiers"} for room in ("datasets", "judges", "metrics", "review")} | {"cli": {"report"}}
+"""What a room may import beside the floors below."""
 
 
-def files(package: str) -> list[Path]:
-    return sorted((ROOT / package).rglob("*.py"))
+def allowed(room: str) -> set[str]:
+    """The rooms that a room may import from."""
+    if room in SPECIAL:
+        return SPECIAL[room]
+    if room in ANYBODY or room in ("__init__", "__main__"):
+        return ANYBODY | ({"cli"} if room == "__main__" else set())
+    floor = next((number for number, rooms in enumerate(FLOORS) if room in rooms), None)
+    assert floor is not None, f"bench/{room} is new: give it a floor"
+    return {room, *ANYBODY, *ALSO.get(room, ())}.union(*FLOORS[:floor])
+
+
+def files(root: Path = ROOT) -> dict[str, Path]:
+    """Every module's file by its name; the links in `bench` are passed over, not what they lead to."""
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+            found[name if package == "bench" else f"bench.{name}"] = path
+    return found
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The names of the modules that a file imports, wherever in it: "bench.images", ..."""
+    """The names that a file imports, wherever in it: "bench.images.MaskedImages", ..."""
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path.name} imports relatively"
             assert node.module is not None
-            # "from bench import images" imports bench.images.
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def ours(path: Path) -> Iterator[str]:
-    return (name for name in imported(path) if name.partition(".")[0] in OURS)
+def room_of(module: str) -> str:
+    return f"{module}.__init__".split(".")[1]
 
 
-@pytest.mark.parametrize("path", files("methods"), ids=lambda path: path.name)
-def test_methods_see_only_the_contract_and_each_other(path: Path) -> None:
-    allowed = ("bench.images.", "bench.imputer.", "methods.")
-    assert [name for name in ours(path) if not f"{name}.".startswith(allowed)] == []
+def faults(root: Path = ROOT) -> list[str]:
+    """Every import that goes up, or sideways into another room."""
+    return [
+        f"{module} imports {name}"
+        for module, path in files(root).items()
+        for name in imported(path)
+        if name.partition(".")[0] == "bench" and room_of(name) not in allowed(room_of(module))
+    ]
 
 
-@pytest.mark.parametrize("path", files("classifiers"), ids=lambda path: path.name)
-def test_classifiers_use_nothing_of_ours_but_each_other(path: Path) -> None:
-    assert [name for name in ours(path) if not name.startswith("classifiers")] == []
+def circles(root: Path = ROOT) -> list[list[str]]:
+    """The circles of imports, one each, those inside functions counted too."""
+    modules = files(root)
+    imports: dict[str, set[str]] = {
+        module: {
+            known
+            for name in imported(path)
+            for known in (name, name.rpartition(".")[0])
+            if known in modules and known != module
+        }
+        for module, path in modules.items()
+    }
+    found: list[list[str]] = []
+    done: set[str] = set()
+
+    def visit(module: str, way: list[str]) -> None:
+        if module in way:
+            found.append([*way[way.index(module) :], module])
+        elif module not in done:
+            for name in sorted(imports[module]):
+                visit(name, [*way, module])
+            done.add(module)
+
+    for module in modules:
+        visit(module, [])
+    return found
 
 
-def test_bench_never_imports_methods() -> None:
-    assert files("bench")
-    assert [path for path in files("bench") if any(name.startswith("methods") for name in ours(path))] == []
+def test_every_import_goes_down() -> None:
+    assert len(files()) > 100
+    assert faults() == []
+
+
+def test_there_is_no_circle_of_imports() -> None:
+    assert circles() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("bench/util/planted.py", "from bench.store.results import Result"),
+        ("bench/datasets/planted.py", "def late():\n    from bench.plugins import registry"),
+        ("bench/run/planted.py", "import bench.methods.mean"),
+        ("bench/report/planted.py", "from bench.grid.cell import Cell"),
+        ("methods/planted.py", "from bench.problem.posing import pose"),
+        ("classifiers/planted.py", "from bench.errors import BenchError"),
+    ],
+)
+def test_a_planted_import_that_goes_up_is_found(tmp_path: Path, path: str, line: str) -> None:
+    planted = tmp_path / path
+    planted.parent.mkdir(parents=True)
+    planted.write_text(line)
+    assert len(faults(tmp_path)) == 1
+
+
+def test_a_planted_circle_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "bench" / "util"
+    folder.mkdir(parents=True)
+    (folder / "one.py").write_text("from bench.util import two")
+    (folder / "two.py").write_text("def late():\n    from bench.util.one import something")
+    assert circles(tmp_path) == [["bench.util.one", "bench.util.two", "bench.util.one"]]
 
 
 # Pickle runs code from the file that it reads. The two exceptions read files that others publish: FaceNet's
@@ -58,9 +155,8 @@ def test_bench_never_imports_methods() -> None:
 MAY_UNPICKLE = {"bench/datasets/cifar10.py": "md5", "classifiers/facenet.py": "weights_only=True"}
 
 
-@pytest.mark.parametrize("package", OURS)
-def test_nothing_is_unpickled_but_two_checked_files(package: str) -> None:
-    for path in files(package):
+def test_nothing_is_unpickled_but_two_checked_files() -> None:
+    for path in files().values():
         code = path.read_text()
         tree = ast.parse(code)
         attributes = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}

@@ -53,7 +53,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        from bench.names import unknown
+        from bench.util.text import unknown
 
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             raise BenchError(unknown("command", args[0], COMMANDS))
@@ -101,6 +101,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _say(message: str) -> None:
     """An error on one line. It may name a file or a plugin, so whatever a terminal would obey is cut."""
-    from bench.results import clean
+    from bench.util.text import clean
 
     click.echo(f"error: {clean(message)}", err=True)

@@ -8,9 +8,8 @@ import click
 
 from bench.cli.options import plugin_option
 from bench.errors import BenchError
-from bench.names import unknown
-from bench.plugins import find_methods
-from bench.results import printable
+from bench.plugins.registry import find_methods
+from bench.util.text import printable, unknown
 
 
 @click.command("check")
@@ -21,7 +20,7 @@ def command(method: str, plugins: tuple[Path, ...]) -> int:
 
     It is run on small made images, with the settings of the preset smoke. Exit status 1: a check fails.
     """
-    from bench.conformance import check
+    from bench.plugins.conformance import check
 
     given = (Path(method),) if method.endswith(".py") else ()
     known = find_methods([*plugins, *given])

@@ -11,7 +11,7 @@ from bench.datasets import BUILT_IN, registered
 from bench.datasets.locations import Listing, data_folder
 from bench.datasets.mnist import PACKAGED
 from bench.errors import BenchError
-from bench.results import printable
+from bench.util.text import printable
 
 
 @click.command("datasets")

@@ -19,7 +19,7 @@ def command(plugins: tuple[Path, ...], data_dir: Path | None, results: Path) -> 
     Each shortcoming comes with what to do about it. Nothing is fetched, trained or changed. Exit status 1:
     something that `bench run` needs for MNIST is broken.
     """
-    from bench.diagnosis import diagnose
+    from bench.review.doctor import diagnose
 
     topic = ""
     broken = 0

@@ -14,8 +14,8 @@ from bench.cli.options import FiniteRange, precision_option, timeout_option
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.executors import Executor
-    from bench.jobs import Machine
+    from bench.run.executors import Executor
+    from bench.run.machine import Machine
 
 OPTIONS = (
     click.option(
@@ -114,8 +114,8 @@ class Place:
         return self._local(data_dir)
 
     def _local(self, data_dir: Path | None) -> tuple[Machine, Executor]:
-        from bench.executors.local import Local, places
-        from bench.hardware import gpus_of, machine_for, settle_device
+        from bench.run.executors.local import Local, places
+        from bench.run.machine import gpus_of, machine_for, settle_device
 
         free = places(gpus_of(settle_device(self.device)), self.gpu_slots, self.jobs)
         machine = machine_for(
@@ -124,7 +124,7 @@ class Place:
         return machine, Local(free)
 
     def _ray(self, data_dir: Path | None) -> tuple[Machine, Executor]:
-        from bench.executors.ray import Ray
+        from bench.run.executors.ray import Ray
 
         machine = self._elsewhere(data_dir)
         executor = Ray(self.address, machine.threads, self.gpu_slots, self.jobs)
@@ -137,7 +137,7 @@ class Place:
     def _slurm(
         self, data_dir: Path | None, results: Path, methods: Sequence[str]
     ) -> tuple[Machine, Executor]:
-        from bench.executors.slurm import Slurm, parse_options
+        from bench.run.executors.slurm import Slurm, parse_options
 
         if self.jobs is not None or self.gpu_slots > 1:
             raise BenchError(
@@ -154,8 +154,7 @@ class Place:
         Raises:
             BenchError: the device is none that every node could have.
         """
-        from bench.hardware import cores
-        from bench.jobs import Machine
+        from bench.run.machine import Machine, cores
 
         if self.device not in ("auto", "cpu", "cuda"):
             raise BenchError(

@@ -18,13 +18,13 @@ from bench.cli.stored import (
     writing_output,
 )
 from bench.errors import BenchError
-from bench.names import unknown
+from bench.util.text import unknown
 
 if TYPE_CHECKING:
     from bench.report.figures.style import Drawn
     from bench.report.groups import Group
     from bench.report.published import Published
-    from bench.results import Result
+    from bench.store.results import Result
 
 KINDS = {
     "errors": "Figures 2 and 3: imputed images over their error maps, groups by rate",

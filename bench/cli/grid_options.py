@@ -12,9 +12,9 @@ from click.core import ParameterSource
 
 from bench.cli.options import plugin_option
 from bench.errors import BenchError
-from bench.grid import Grid, Override
-from bench.plan import DEFAULT_PRESET, PRESETS
-from bench.suites import Suite, read_suite
+from bench.grid.grid import Grid, Override
+from bench.grid.suites import Suite, read_suite
+from bench.plugins.presets import DEFAULT_PRESET, PRESETS
 
 ORIGINS = {
     ParameterSource.COMMANDLINE: "command line",

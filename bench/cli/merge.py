@@ -17,8 +17,8 @@ def command(sources: tuple[Path, ...], target: Path) -> int:
     its folder, every such cell is named, nothing is copied and the exit status is 1. A cell that failed in
     one place gives way to the same cell that did not.
     """
-    from bench.merging import copy, plan_merge
-    from bench.results import clean
+    from bench.store.merging import copy, plan_merge
+    from bench.util.text import clean
 
     steps, faults = plan_merge(sources, target)
     for fault in faults:

@@ -11,9 +11,8 @@ import click
 
 from bench.cli.options import plugin_option
 from bench.errors import BenchError
-from bench.names import unknown
-from bench.plugins import Description, Source, describe_all, find_methods
-from bench.results import printable
+from bench.plugins.registry import Description, Source, describe_all, find_methods
+from bench.util.text import printable, unknown
 
 
 @click.command("methods")

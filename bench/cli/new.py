@@ -10,7 +10,7 @@ from string import Template
 import click
 
 from bench.errors import BenchError
-from bench.plugins import find_methods
+from bench.plugins.registry import find_methods
 
 METHOD = Template('''\
 """$title: say here what it does and where it was published."""
@@ -48,7 +48,7 @@ from pathlib import Path
 import torch
 from $name import $title
 
-from bench.conformance import failures
+from bench.plugins.conformance import failures
 from bench.images import MaskedImages
 from bench.imputer import FitContext
 

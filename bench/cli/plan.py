@@ -9,11 +9,11 @@ import click
 
 from bench.cli.grid_options import grid_options
 from bench.cli.options import data_dir_option, precision_option, results_option, timeout_option
-from bench.grid import Grid
+from bench.grid.grid import Grid
 
 if TYPE_CHECKING:
-    from bench.jobs import Job
-    from bench.status import Standing
+    from bench.review.status import Standing
+    from bench.run.job import Job
 
 SKIPPED = ("done", "failed")
 """The states of cells that a run leaves as they are."""
@@ -44,10 +44,11 @@ def command(
     and seed, on whatever machine they ran: fitting and imputing, without scoring. Cells that run at a time
     are taken to be as fast as these were. Nothing is run.
     """
-    from bench.estimates import Estimates, duration, side_by_side
-    from bench.jobs import Machine, new_job
-    from bench.results import read_results
-    from bench.status import of_plan
+    from bench.grid.estimates import Estimates, duration, side_by_side
+    from bench.review.status import of_plan
+    from bench.run.job import new_job
+    from bench.run.machine import Machine
+    from bench.store.results import read_results
 
     cells = grid.cells()
     stored, warnings = read_results(results)
@@ -80,7 +81,7 @@ def command(
 
 def _state(standing: Standing, job: Job) -> str:
     """Where a cell stands as a run takes it, which looks at the deadline and the precision too."""
-    from bench.worker import kept
+    from bench.run.worker import kept
 
     if standing.result is None or standing.state == "running":
         return standing.state

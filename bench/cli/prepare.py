@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from bench.cache import cache_dir
 from bench.datasets import BUILT_IN, check_name, load
 from bench.datasets.locations import data_folder
 from bench.errors import BenchError, Unavailable
-from bench.files import expanded
-from bench.results import clean
+from bench.util.cache import cache_dir
+from bench.util.files import expanded
+from bench.util.text import clean
 
 
 @click.command("prepare")
@@ -48,8 +48,12 @@ def _prepare(name: str, data_dir: Path | None) -> bool:
         click.echo(f"{shown}: no judge knows its images; a run measures RMSE, and neither FID nor SCC")
         return True
     try:
-        from bench.judges import judge_for
+        from bench.judges.finding import TRAINED, judge_at_hand, judge_for
 
+        if name in TRAINED and judge_at_hand(name) is None:
+            from bench.judges.training import train_judge
+
+            train_judge(name, data_dir)
         judge_for(name, data_dir)
     except (BenchError, Unavailable) as error:
         click.echo(f"error: no judge for {shown}: {clean(str(error))}", err=True)

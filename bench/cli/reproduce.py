@@ -34,9 +34,10 @@ def command(
     the record; what cannot be as it was is told. Nothing is stored. A number is exact, within the stored 95 %
     interval (within 1 % where it has none), or off. Exit status 1: one is off.
     """
-    from bench.lookup import find_cell
-    from bench.reproduction import compare, prepare
-    from bench.results import clean, read_result
+    from bench.review.lookup import find_cell
+    from bench.review.reproduction import compare, prepare
+    from bench.store.results import read_result
+    from bench.util.text import clean
 
     path = find_cell(cell, stored_below(results)) / "result.json"
     try:

@@ -9,7 +9,8 @@ import click
 from bench.cli.options import data_dir_option, results_option
 from bench.cli.stored import choose_results, comma_separated, filter_options
 from bench.errors import BenchError
-from bench.results import Metric, clean
+from bench.store.results import Metric
+from bench.util.text import clean
 
 
 @click.command("rescore")
@@ -26,7 +27,7 @@ def command(
     known by its path only is named by the path. Exit status 1: a cell could not be scored; it is as it was.
     """
     from bench.datasets import called
-    from bench.rescoring import rescore
+    from bench.review.rescoring import rescore
 
     given = {called(name): name for name in comma_separated(datasets)}
     refused = 0

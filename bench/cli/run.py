@@ -9,7 +9,7 @@ import click
 from bench.cli.executor_options import Place, executor_options
 from bench.cli.grid_options import grid_options
 from bench.cli.options import data_dir_option, results_option
-from bench.grid import Grid
+from bench.grid.grid import Grid
 
 
 @click.command()
@@ -34,8 +34,8 @@ def command(
 ) -> int:
     """Run methods on incomplete images and record how well they fill them in."""
     cells = grid.cells()
-    from bench.running import run_cells
-    from bench.tensorboard import EventFiles
+    from bench.run.running import run_cells
+    from bench.run.tensorboard import EventFiles
 
     write_events = EventFiles(results).write if tensorboard else None
     methods = list(dict.fromkeys(cell.source.name for cell in cells))

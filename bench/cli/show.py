@@ -21,9 +21,9 @@ def command(cell: str, plugins: tuple[Path, ...], data_dir: Path | None, results
     CELL is dataset/mechanism-rate/method/seed-n below the results, or the path of a cell's folder. Exit
     status 1: the cell is not done.
     """
-    from bench.lookup import find_cell
     from bench.report.cell import file_lines, log_lines, result_lines
-    from bench.status import of_folder
+    from bench.review.lookup import find_cell
+    from bench.review.status import of_folder
 
     folder = find_cell(cell, stored_below(results))
     standing = of_folder(folder, plugins, data_dir)

@@ -10,7 +10,7 @@ from bench.cli.grid_options import grid_options
 from bench.cli.options import data_dir_option, results_option
 from bench.cli.stored import stored_below
 from bench.errors import BenchError
-from bench.grid import Grid
+from bench.grid.grid import Grid
 
 
 @click.command("status")
@@ -24,7 +24,7 @@ def command(grid: Grid, data_dir: Path | None, results: Path) -> int:
     Outdated is a number whose settings, code, protocol or pixels are not those that would run now; the
     reasons tell which. Exit status 1: not all of them are done.
     """
-    from bench.status import STATES, of_plan, of_store
+    from bench.review.status import STATES, of_plan, of_store
 
     # Half a grid is a mistake, which `cells` tells; nothing at all means whatever is stored.
     if grid.overrides or {*grid.asked["from"].values()} - {"default"}:

@@ -11,11 +11,11 @@ import click
 
 from bench.cli.options import RESULTS
 from bench.errors import BenchError
-from bench.folders import folders_below
+from bench.util.folders import folders_below
 
 if TYPE_CHECKING:
     from bench.report.groups import Group
-    from bench.results import Result
+    from bench.store.results import Result
 
 
 MEASURED = RESULTS.with_name("measured")
@@ -79,8 +79,8 @@ def choose_results(root: Path, preset: str | None, datasets: str | None, methods
         BenchError: there are none, or none of a name.
     """
     from bench.datasets import called
-    from bench.plugins import BASELINES
-    from bench.results import read_results
+    from bench.plugins.registry import BASELINES
+    from bench.store.results import read_results
 
     found, warnings = read_results(root)
     for warning in warnings:

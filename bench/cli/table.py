@@ -20,7 +20,7 @@ from bench.cli.stored import (
     writing_output,
 )
 from bench.errors import BenchError
-from bench.names import unknown
+from bench.util.text import unknown
 
 if TYPE_CHECKING:
     from bench.report.tables import TableSet

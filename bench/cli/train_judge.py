@@ -20,7 +20,7 @@ def command(dataset: str, data_dir: Path | None, output: Path | None) -> int:
 
     A training that was killed goes on where it was.
     """
-    from bench.judge_training import train_judge
+    from bench.judges.training import train_judge
 
     train_judge(dataset, data_dir, output=output, say=click.echo)
     return 0

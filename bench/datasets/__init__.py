@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bench.datasets.dataset import Dataset, subset
 from bench.errors import BenchError
-from bench.files import expanded
-from bench.names import unknown
+from bench.util.files import expanded
+from bench.util.text import unknown
 
 __all__ = ["BUILT_IN", "Dataset", "called", "check_name", "is_named", "load", "registered", "subset"]
 
@@ -22,7 +22,7 @@ Loader = Callable[[Path | None], Dataset]
 
 def called(name: str) -> str:
     """What a data set is called in results: its name, or the last part of its path, without .npz."""
-    from bench.results import clean
+    from bench.util.text import clean
 
     path = expanded(name)
     if path.name in ("", ".."):

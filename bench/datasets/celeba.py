@@ -186,7 +186,7 @@ def _from_archive(archive: Path, target: Path) -> None:
 
 def published() -> tuple[str, str]:
     """The archive's identifier on Google Drive and its published MD5, as torchvision lists them."""
-    from classifiers.vision import load as load_module
+    from bench.classifiers.vision import load as load_module
 
     official: Any = load_module("torchvision.datasets").CelebA
     return next((identifier, md5) for identifier, md5, name in official.file_list if name == ARCHIVE)

@@ -171,7 +171,7 @@ def published_checksums() -> dict[str, str]:
 
 
 def _torchvision() -> Any:
-    from classifiers.vision import load as load_module
+    from bench.classifiers.vision import load as load_module
 
     return load_module("torchvision.datasets").CIFAR10
 

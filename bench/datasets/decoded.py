@@ -17,9 +17,9 @@ from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.cache import cache_dir, written_whole
 from bench.datasets.dataset import Dataset, Pixels
 from bench.errors import BenchError
+from bench.util.cache import cache_dir, written_whole
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 PARTS = ("train", "test", "train_labels", "test_labels")

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cache import cache_dir
 from bench.errors import BenchError
-from bench.files import expanded
+from bench.util.cache import cache_dir
+from bench.util.files import expanded
 
 FACENET_FILES = ("facenet.safetensors", "20180402-114759-vggface2.pt")
 

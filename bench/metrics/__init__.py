@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from bench.errors import BenchError, Unavailable
-from bench.files import CannotWrite
 from bench.metrics.scoring import Scoring
-from bench.results import Metric as StoredMetric
+from bench.store.results import Metric as StoredMetric
+from bench.util.files import CannotWrite
 
 __all__ = ["BUILT_IN", "GROUP", "Metric", "Scoring", "registered", "score_all"]
 

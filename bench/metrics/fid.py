@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.classifiers import vision
 from bench.errors import Unavailable
-from bench.judges import Judge, judge_for
+from bench.judges.finding import judge_for
+from bench.judges.judge import Judge
 from bench.metrics.scoring import Scoring
-from classifiers import vision
 
 # torch-fidelity takes seconds to import, so each function that needs it loads it when called.
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bench.errors import Unavailable
 from bench.metrics.scoring import Scoring
-from bench.statistics import bootstrap_ratios, interval
+from bench.util.statistics import bootstrap_ratios, interval
 
 CHUNK = 1024
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import Unavailable
-from bench.judges import judge_for
+from bench.judges.finding import judge_for
 from bench.metrics.scoring import Scoring
-from bench.statistics import bootstrap_ratios, interval
+from bench.util.statistics import bootstrap_ratios, interval
 
 
 def scc(right_imputed: NDArray[np.bool_], right_complete: NDArray[np.bool_]) -> float:

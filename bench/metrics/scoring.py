@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
-from bench.problem import PosedProblem
+from bench.problem.posing import PosedProblem
 
 
 @dataclass(frozen=True, eq=False)

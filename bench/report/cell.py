@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.results import Metric, Result, clean, printable
+from bench.store.results import Metric, Result
+from bench.util.text import clean, printable
 
 LOG_LINES = 20
 LOG_BYTES = 64_000

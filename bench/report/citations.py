@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bench.report.groups import spelled
-from bench.results import Result
+from bench.store.results import Result
 
 
 def citations(results: Iterable[Result]) -> dict[str, str]:

@@ -9,7 +9,8 @@ from dataclasses import replace
 from bench.report.groups import Group
 from bench.report.layout import Column, Entry, Line, Row, Table, about, lines_of
 from bench.report.published import Published
-from bench.results import Result, clean
+from bench.store.results import Result
+from bench.util.text import clean
 
 COSTS = {
     "fit_seconds": "fit (s)",

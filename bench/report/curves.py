@@ -10,7 +10,7 @@ from bench.report.groups import Group
 from bench.report.layout import Line, all_lines
 from bench.report.metrics import Score
 from bench.report.published import MECHANISM, Published
-from bench.results import Metric
+from bench.store.results import Metric
 
 INTERVALS = (
     "Intervals are of 95 %: by bootstrap over test images where there is one seed, by Student's t over "
@@ -92,6 +92,6 @@ def _values(metrics: Sequence[Metric]) -> list[float]:
 def _interval(metrics: Sequence[Metric]) -> tuple[float | None, float | None]:
     if len(metrics) == 1:
         return metrics[0].low, metrics[0].high
-    from bench.statistics import mean_interval
+    from bench.util.statistics import mean_interval
 
     return mean_interval(_values(metrics))

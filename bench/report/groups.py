@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bench.report.published import SPELLING
-from bench.results import Metric, Result, clean
+from bench.store.results import Metric, Result
+from bench.util.text import clean
 
 BUILT_IN = SPELLING | {
     "mean": "Pixel mean",

@@ -9,7 +9,7 @@ from functools import cached_property
 from bench.datasets import BUILT_IN
 from bench.report.groups import Group, count, short, spelled
 from bench.report.published import Published
-from bench.results import Result
+from bench.store.results import Result
 
 DASH = "–"
 LONGEST_SETTINGS = 40

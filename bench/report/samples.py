@@ -12,7 +12,8 @@ from bench.errors import BenchError
 from bench.report.groups import Group
 from bench.report.layout import Line, all_lines
 from bench.report.published import Published
-from bench.results import Result, clean
+from bench.store.results import Result
+from bench.util.text import clean
 
 RULE = "evenly spaced over the stored ones, the same for every method"
 

@@ -11,7 +11,7 @@ from bench.report.layout import Column, Entry, Line, Row, Table, about, dataset_
 from bench.report.metrics import Score
 from bench.report.published import MECHANISM, Published
 from bench.report.significance import FEWEST_SEEDS, Verdict, against_best
-from bench.results import Result
+from bench.store.results import Result
 
 FLOOR = "complete training images (floor)"
 EMPTY = Entry("")

@@ -36,13 +36,13 @@ class Verdict:
 def against_best(best: Line, others: Sequence[Line], rate: float, score: Score) -> Verdict:
     """Compare the best method of a data set and rate with each of the others.
 
-    A paired two-sided test, `bench.statistics.paired_p_value`, at 5 %, corrected for all pairs of methods
+    A paired two-sided test, `paired_p_value`, at 5 %, corrected for all pairs of methods
     since the best was chosen by its numbers: over test images and seeds, or for an FID, which is of all
     images at once, over seeds.
     """
     if len(best.at(rate)) < FEWEST_SEEDS:
         return Verdict(frozenset(), 0, len(others))
-    from bench.statistics import against_chosen, paired_p_value
+    from bench.util.statistics import against_chosen, paired_p_value
 
     own = _scores(best, rate, score)
     compared: list[Line] = []

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.report.groups import Group
 from bench.report.layout import Column, Entry, Table
-from bench.results import Cost, Result
+from bench.store.results import Cost, Result
 
 CELL = ("mechanism", "preset", "part", "dataset", "method", "settings", "rate", "seed", "status")
 NUMBER = ("metric", "value", "low", "high", "floor", "accuracy_complete", "judge", "weights", "reason")

@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from methods.nn.convolution import Conv2d, LeakyReLU
+from bench.methods.nn.convolution import Conv2d, LeakyReLU
 
 Shape = tuple[int, int, int]
 

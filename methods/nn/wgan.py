@@ -14,8 +14,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from methods.nn.convolution import inputs_only
-from methods.training import set_gradients
+from bench.methods.nn.convolution import inputs_only
+from bench.methods.training import set_gradients
 
 Inputs = tuple[Tensor, ...]
 Critic = Callable[..., Tensor]

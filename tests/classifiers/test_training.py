@@ -8,8 +8,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from classifiers import lenet, resnet18, training
-from classifiers.training import Schedule, Stage
+from bench.classifiers import lenet, resnet18, training
+from bench.classifiers.training import Schedule, Stage
 
 SCHEDULE = Schedule(stages=(Stage(8, 1.5), Stage(12, 1)), batch_size=8, peak_rate=0.05)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from classifiers import weights
+from bench.classifiers import weights
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ import pytest
 import yaml
 
 from bench.cli import COMMANDS, cli
-from bench.conformance import CHECKS
-from bench.conformance_process import Trial, answer
 from bench.datasets import Dataset
 from bench.metrics import Scoring
-from bench.plugins import find_methods
+from bench.plugins.conformance import CHECKS
+from bench.plugins.conformance_process import Trial, answer
+from bench.plugins.registry import find_methods
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), *ROOT.glob("README.md")]

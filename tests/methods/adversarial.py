@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.checkpoints import DiskCheckpoints
 from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer, Interrupted
+from bench.plugins.checkpoints import DiskCheckpoints
 
 SHAPES = [(1, 28, 28), (3, 32, 32)]
 

@@ -7,15 +7,15 @@ import torch
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
-from methods.biharmonic import Biharmonic
-from methods.gain import GAIN
-from methods.gaussian import Gaussian
-from methods.knn import NearestImages
-from methods.linear import Linear
-from methods.mean import Mean
-from methods.miwae import MIWAE
-from methods.nearest import Nearest
-from methods.unet import UNetImputer
+from bench.methods.biharmonic import Biharmonic
+from bench.methods.gain import GAIN
+from bench.methods.gaussian import Gaussian
+from bench.methods.knn import NearestImages
+from bench.methods.linear import Linear
+from bench.methods.mean import Mean
+from bench.methods.miwae import MIWAE
+from bench.methods.nearest import Nearest
+from bench.methods.unet import UNetImputer
 from tests.methods.adversarial import check_imputation, made_images
 
 METHODS: list[Imputer] = [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
-from methods.nn import convolution, convolutional, wgan
+from bench.methods.nn import convolution, convolutional, wgan
 from tests.methods.textbook import in_pytorch_s_layers
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.checkpoints import DiskCheckpoints
 from bench.images import MaskedImages
 from bench.imputer import FitContext
-from methods.gain import GAIN, NOISE, UNKNOWN, fooling_loss, guessing_loss, reconstruction_loss
-from methods.nearest_pixel import nearest_fill
+from bench.methods.gain import GAIN, NOISE, UNKNOWN, fooling_loss, guessing_loss, reconstruction_loss
+from bench.methods.nearest_pixel import nearest_fill
+from bench.plugins.checkpoints import DiskCheckpoints
 from tests.methods.adversarial import changed, interrupted_fit, made_images, weights_of
 from tests.real import mnist, rmse_on_missing
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext
-from methods.gaussian import Factors, Gaussian, start
-from methods.mean import Mean
+from bench.methods.gaussian import Factors, Gaussian, start
+from bench.methods.mean import Mean
 from tests.real import mnist, rmse_on_missing
 
 CHANNELS, SIDE, RANK = 2, 4, 3

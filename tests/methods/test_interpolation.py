@@ -9,11 +9,11 @@ from torch import Tensor
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
-from methods.biharmonic import Biharmonic
-from methods.knn import NearestImages
-from methods.linear import Linear
-from methods.mean import Mean
-from methods.nearest import Nearest
+from bench.methods.biharmonic import Biharmonic
+from bench.methods.knn import NearestImages
+from bench.methods.linear import Linear
+from bench.methods.mean import Mean
+from bench.methods.nearest import Nearest
 from tests.real import mnist, rmse_on_missing
 
 

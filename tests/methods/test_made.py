@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from methods.nn.made import MADE, InverseAutoregressiveFlow
-from methods.training import adam
+from bench.methods.nn.made import MADE, InverseAutoregressiveFlow
+from bench.methods.training import adam
 
 DIMENSION, HIDDEN, CONTEXT = 7, 24, 3
 

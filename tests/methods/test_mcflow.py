@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext
-from methods.mcflow import MCFlow
-from methods.nearest_pixel import nearest_fill
-from methods.prflow import Balance, PRFlow, gradient_prior
-from methods.training import StopWhenFlat
+from bench.methods.mcflow import MCFlow
+from bench.methods.nearest_pixel import nearest_fill
+from bench.methods.prflow import Balance, PRFlow, gradient_prior
+from bench.methods.training import StopWhenFlat
 from tests.methods import textbook
 from tests.methods.test_realnvp import textbook_of
 from tests.real import mnist, rmse_on_missing

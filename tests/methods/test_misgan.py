@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.checkpoints import DiskCheckpoints
 from bench.images import MaskedImages
 from bench.imputer import FitContext
-from methods.misgan import MisGAN, fill, nearly_binary
-from methods.nn import convolutional
-from methods.nn.wgan import Inputs
+from bench.methods.misgan import MisGAN, fill, nearly_binary
+from bench.methods.nn import convolutional
+from bench.methods.nn.wgan import Inputs
+from bench.plugins.checkpoints import DiskCheckpoints
 from tests.methods.adversarial import (
     SHAPES,
     Linear,
@@ -160,7 +160,7 @@ def test_what_each_critic_compares(shape: tuple[int, int, int], monkeypatch: pyt
         pairs[names[critic]] = real[0], fake[0]
         return torch.tensor(0.0)
 
-    monkeypatch.setattr("methods.misgan.raise_distance", compare)
+    monkeypatch.setattr("bench.methods.misgan.raise_distance", compare)
     method._update_critics(batch)
     observed, channels = batch.observed, shape[0]
     seen = observed.expand(8, channels, -1, -1)
@@ -176,8 +176,8 @@ def test_what_each_critic_compares(shape: tuple[int, int, int], monkeypatch: pyt
 
 def test_the_generators_ask_no_gradient_of_the_critics_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     method = prepared((1, 28, 28), critic_steps=1)
-    monkeypatch.setattr("methods.misgan.raise_distance", lambda *_, **__: torch.tensor(0.0))
-    monkeypatch.setattr("methods.nn.convolution.conv2d_weight", None)
+    monkeypatch.setattr("bench.methods.misgan.raise_distance", lambda *_, **__: torch.tensor(0.0))
+    monkeypatch.setattr("bench.methods.nn.convolution.conv2d_weight", None)
     before = weights_of(method._networks)
     method._step(torch.arange(8), 0)
     assert changed(before, method._networks) == {"data_generator", "missingness_generator", "imputer"}

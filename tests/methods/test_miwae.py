@@ -11,11 +11,11 @@ import torch
 from scipy.stats import norm
 from torch import nn
 
-from bench.checkpoints import DiskCheckpoints
 from bench.images import MaskedImages
 from bench.imputer import FitContext
-from methods.miwae import MIWAE, Autoencoder, bound
-from methods.nearest_pixel import nearest_fill
+from bench.methods.miwae import MIWAE, Autoencoder, bound
+from bench.methods.nearest_pixel import nearest_fill
+from bench.plugins.checkpoints import DiskCheckpoints
 from tests.methods.adversarial import interrupted_fit, made_images
 from tests.real import mnist, rmse_on_missing
 

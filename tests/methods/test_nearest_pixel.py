@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.images import MaskedImages
-from methods.nearest_pixel import nearest_fill
+from bench.methods.nearest_pixel import nearest_fill
 
 
 def images_where_values_tell_places(count: int, height: int, width: int, rate: float) -> MaskedImages:

@@ -5,7 +5,7 @@ import torch
 from scipy import stats
 
 from bench.images import MaskedImages
-from methods.noise import _mix, noise_for, normal_noise_for
+from bench.methods.noise import _mix, noise_for, normal_noise_for
 
 
 def some_images(count: int = 64, channels: int = 3) -> MaskedImages:

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.checkpoints import DiskCheckpoints
 from bench.imputer import FitContext
-from methods.nn.made import InverseAutoregressiveFlow
-from methods.nn.wgan import Inputs
-from methods.pbigan import Encoder, PairCritic, PBiGAN
+from bench.methods.nn.made import InverseAutoregressiveFlow
+from bench.methods.nn.wgan import Inputs
+from bench.methods.pbigan import Encoder, PairCritic, PBiGAN
+from bench.plugins.checkpoints import DiskCheckpoints
 from tests.methods.adversarial import (
     SHAPES,
     changed,
@@ -156,7 +156,7 @@ def test_what_the_critic_compares(shape: tuple[int, int, int], monkeypatch: pyte
         pairs.extend([real, fake])
         return torch.tensor(0.0)
 
-    monkeypatch.setattr("methods.pbigan.raise_distance", compare)
+    monkeypatch.setattr("bench.methods.pbigan.raise_distance", compare)
     method._step(torch.arange(8), 0)
     (images, codes), (generated, z) = pairs
     assert torch.equal(images, batch.values) and codes.shape == z.shape == (8, 8)

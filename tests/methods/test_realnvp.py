@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from methods.nn.realnvp import CouplingPair, RealNVP, ScaleAndTranslate, log_normal
+from bench.methods.nn.realnvp import CouplingPair, RealNVP, ScaleAndTranslate, log_normal
 from tests.methods.textbook import MaskedCoupling, TextbookFlow
 
 

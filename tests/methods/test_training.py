@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.checkpoints import DiskCheckpoints
 from bench.imputer import FitContext, Interrupted, Progress
-from methods import training
-from methods.mcflow import MCFlow
-from methods.prflow import PRFlow
-from methods.training import adam, products_in, seeded, train
+from bench.methods import training
+from bench.methods.mcflow import MCFlow
+from bench.methods.prflow import PRFlow
+from bench.methods.training import adam, products_in, seeded, train
+from bench.plugins.checkpoints import DiskCheckpoints
 from tests.methods.test_mcflow import made_images
 
 

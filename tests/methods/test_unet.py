@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from bench.checkpoints import DiskCheckpoints
 from bench.images import MaskedImages
 from bench.imputer import FitContext
-from methods.nearest_pixel import nearest_fill
-from methods.nn.unet import UNet
-from methods.unet import MOST_EPOCHS, Schedule, UNetImputer, average, inputs
+from bench.methods.nearest_pixel import nearest_fill
+from bench.methods.nn.unet import UNet
+from bench.methods.unet import MOST_EPOCHS, Schedule, UNetImputer, average, inputs
+from bench.plugins.checkpoints import DiskCheckpoints
 from tests.methods.adversarial import interrupted_fit, made_images
 from tests.real import mnist, rmse_on_missing
 

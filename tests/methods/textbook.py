@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.nn import convolution
+from bench.methods.nn import convolution
 
 
 class MaskedCoupling(nn.Module):

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
-from bench.plan import file_name
 from bench.report.figures.style import (
     TEXT_HEIGHT,
     TEXT_WIDTH,
@@ -26,6 +25,7 @@ from bench.report.figures.style import (
 from bench.report.groups import Group, spelled
 from bench.report.layout import Line
 from bench.report.samples import RULE, Samples, SampleSet
+from bench.util.text import file_name
 
 MARGIN = 0.04
 GAP = 0.03

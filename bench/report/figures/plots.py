@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from bench.plan import file_name
 from bench.report.curves import INTERVALS, Curve, curves
 from bench.report.figures.style import (
     TEXT_WIDTH,
@@ -30,7 +29,8 @@ from bench.report.layout import Line, all_lines, dataset_order
 from bench.report.looks import Look, looks
 from bench.report.metrics import Score
 from bench.report.published import Published
-from bench.results import Result
+from bench.store.results import Result
+from bench.util.text import file_name
 
 WIDEST_SPAN = 0.03
 """How far the methods' marks are moved apart at each rate at most, in rates."""

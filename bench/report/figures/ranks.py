@@ -15,7 +15,7 @@ from bench.report.layout import all_lines
 from bench.report.looks import Kind
 from bench.report.metrics import Score
 from bench.report.published import Published
-from bench.statistics import Ranking, rank
+from bench.util.statistics import Ranking, rank
 
 FEWEST_PROBLEMS, FEWEST_METHODS = 2, 3
 MOST_PROBLEMS = 12

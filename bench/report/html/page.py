@@ -25,7 +25,8 @@ from bench.report.looks import looks
 from bench.report.metrics import scores_of
 from bench.report.published import Published
 from bench.report.tables import build_tables
-from bench.results import Metric, Result, clean
+from bench.store.results import Metric, Result
+from bench.util.text import clean
 
 IMAGES = 24
 NAMES = ("rmse", "fid", "scc")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError
-from bench.grid import expand
-from bench.plugins import Source
+from bench.grid.grid import expand
+from bench.plugins.registry import Source
 from tests.bench.installed import METHOD
 
 

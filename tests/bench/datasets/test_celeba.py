@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.classifiers.vision import load as load_module
 from bench.datasets import celeba, load
 from bench.errors import BenchError
-from classifiers.vision import load as load_module
 from tests.bench.datasets.conftest import save
 
 

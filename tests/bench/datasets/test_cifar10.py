@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.classifiers.vision import load as load_module
 from bench.datasets import cifar10, decoded, load
 from bench.datasets.cifar10 import ARCHIVE, BATCH_FILES, BATCHES, CLASSES
 from bench.errors import BenchError
-from classifiers.vision import load as load_module
 from tests.bench.datasets.conftest import EACH, save
 
 PER_BATCH = 6

@@ -25,9 +25,10 @@ def call(*arguments: str) -> int:
 def judged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Stands for the judges; remembers for which data sets one was asked."""
     asked: list[Any] = []
-    module: Any = types.ModuleType("bench.judges")
+    module: Any = types.ModuleType("bench.judges.finding")
+    module.TRAINED = {}
     module.judge_for = lambda name, data_dir: asked.append((name, data_dir))
-    monkeypatch.setitem(sys.modules, "bench.judges", module)
+    monkeypatch.setitem(sys.modules, "bench.judges.finding", module)
     return asked
 
 
@@ -118,7 +119,7 @@ def test_prepare_reports_a_judge_that_cannot_be_had(
     def refuse(name: str, data_dir: Path | None) -> None:
         raise Unavailable("its weights are not here")
 
-    monkeypatch.setattr(sys.modules["bench.judges"], "judge_for", refuse)
+    monkeypatch.setattr(sys.modules["bench.judges.finding"], "judge_for", refuse)
     assert call("prepare", "--dataset", "cifar10", "--data-dir", str(cifar10_folder)) == 1
     assert "error: no judge for cifar10: its weights are not here" in capsys.readouterr().err
 
@@ -148,7 +149,7 @@ def test_prepare_expands_the_home_folder(
 def test_prepare_takes_a_set_of_one_s_own_without_a_judge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "bench.judges")
+    monkeypatch.delitem(sys.modules, "bench.judges.finding")
     images = np.zeros((3, 8, 8), np.uint8)
     np.savez(tmp_path / "own.npz", train=images, test=images)
     monkeypatch.chdir(tmp_path)

@@ -10,7 +10,7 @@ from bench.report.groups import group_results
 from bench.report.layout import Table
 from bench.report.published import prflow_paper
 from bench.report.tables import build_tables
-from bench.results import read_results
+from bench.store.results import read_results
 
 SIZES = {"mnist": (60000, 10000), "cifar10": (50000, 10000), "celeba": (9000, 1000)}
 

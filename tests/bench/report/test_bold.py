@@ -11,7 +11,7 @@ from bench.report.groups import group_results
 from bench.report.layout import Table
 from bench.report.published import prflow_paper
 from bench.report.tables import build_tables
-from bench.results import read_results
+from bench.store.results import read_results
 from tests.bench.report.stored import best, failed, result, store, tables_of
 
 

@@ -19,7 +19,7 @@ from bench.report.html.charts import Chart, chart
 from bench.report.looks import BUILT_IN, looks
 from bench.report.metrics import SCORES
 from bench.report.published import prflow_paper
-from bench.results import read_results
+from bench.store.results import read_results
 from tests.bench.report.stored import failed, result, store
 
 PAPER = prflow_paper()

@@ -22,7 +22,7 @@ from bench.report.groups import Group, group_results
 from bench.report.metrics import SCORES
 from bench.report.published import prflow_paper
 from bench.report.samples import chosen_images, sample_sets
-from bench.results import read_results
+from bench.store.results import read_results
 from tests.bench.report.pictured import store_with_images
 from tests.bench.report.stored import failed, result, store
 

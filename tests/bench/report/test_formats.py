@@ -19,7 +19,8 @@ from bench.report.published import prflow_paper
 from bench.report.spreadsheets import long_csv, wide_csv
 from bench.report.tables import TableSet, build_tables
 from bench.report.terminal import print_tables
-from bench.results import clean, read_results
+from bench.store.results import read_results
+from bench.util.text import clean
 from tests.bench.report.stored import failed, result, store
 
 

@@ -6,12 +6,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from bench.plugins import GROUP
+from bench.plugins.registry import GROUP
 from bench.report.citations import citations
 from bench.report.groups import BUILT_IN, Group, group_results, spelled
 from bench.report.published import prflow_paper
 from bench.report.tables import build_tables
-from bench.results import read_results
+from bench.store.results import read_results
 from tests.bench.report.stored import failed, result, store
 
 

@@ -15,7 +15,8 @@ from bench.report.groups import group_results
 from bench.report.latex import escape, latex_document, latex_table
 from bench.report.published import prflow_paper
 from bench.report.tables import TableSet, build_tables
-from bench.results import clean, read_results
+from bench.store.results import read_results
+from bench.util.text import clean
 from tests.bench.report.stored import failed, result, store
 
 NASTY = (

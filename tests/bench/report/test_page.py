@@ -16,7 +16,7 @@ from bench.report.groups import group_results
 from bench.report.html.charts import _ticks as ticks_around
 from bench.report.html.page import render
 from bench.report.published import prflow_paper
-from bench.results import read_results
+from bench.store.results import read_results
 from tests.bench.report.browser import opened
 from tests.bench.report.pictured import store_with_images
 from tests.bench.report.stored import failed, result

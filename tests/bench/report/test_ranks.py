@@ -14,7 +14,7 @@ from bench.report.figures.style import Drawn, styled
 from bench.report.groups import group_results
 from bench.report.metrics import SCORES
 from bench.report.published import prflow_paper
-from bench.results import read_results
+from bench.store.results import read_results
 from tests.bench.report.stored import result, store
 
 

@@ -1,0 +1,122 @@
+"""Which classifier judges a data set, and where its weights come from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench.errors import Unavailable
+from bench.util.cache import cache_dir
+from bench.util.files import write_atomically
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """A classifier with its weights.
+
+    Attributes:
+        model: a module of `classifiers`, in evaluation mode.
+        metadata: `judge`, `layer`, `dimensions`, `normalisation`, `weights` (their hash), and for a
+            trained judge `accuracy` and what the training recorded.
+        has_classes: whether `predict` works.
+    """
+
+    model: nn.Module
+    metadata: Mapping[str, Any]
+    has_classes: bool = True
+    device: torch.device = field(default_factory=lambda: best_device())
+
+    def __post_init__(self) -> None:
+        self.model.to(self.device).requires_grad_(False).eval()
+
+    @property
+    def name(self) -> str:
+        name: str = self.metadata["judge"]
+        return name
+
+    @property
+    def dimensions(self) -> int:
+        dimensions: int = self.metadata["dimensions"]
+        return dimensions
+
+    @torch.inference_mode()
+    def features(self, images: NDArray[np.uint8] | Tensor, batch_size: int = 250) -> NDArray[np.float64]:
+        """(N, dimensions): what the last layer sees of uint8 images (N, C, H, W)."""
+        of: Any = self.model.features
+        features = np.empty((len(images), self.dimensions))
+        starts = range(0, len(images), batch_size)
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            for start, batch in zip(starts, self._batches(images, batch_size), strict=True):
+                features[start : start + batch_size] = of(batch).double().cpu().numpy()
+        return features
+
+    def predict(self, images: NDArray[np.uint8] | Tensor) -> NDArray[np.int64]:
+        """(N,): the most likely class of each of uint8 images (N, C, H, W). Raises as `classify`."""
+        return self.classify(self.features(images))
+
+    @torch.inference_mode()
+    def classify(self, features: NDArray[np.float64]) -> NDArray[np.int64]:
+        """(N,): the most likely class by features (N, dimensions).
+
+        Raises:
+            Unavailable: the judge knows no classes.
+        """
+        if not self.has_classes:
+            raise Unavailable(f"{self.name} knows no classes, so images judged by it have no accuracy")
+        output: Any = self.model.output
+        classes: NDArray[np.int64] = (
+            output(torch.from_numpy(features).float().to(self.device)).argmax(1).cpu().numpy()
+        )
+        return classes
+
+    def features_of_complete(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """The features of images that many cells share, kept in the cache folder.
+
+        Kept under the hash of the pixels and of the weights, so that neither can be mistaken; by kind of
+        device, since the last digits differ, and a perfect imputation's FID is 0.
+        """
+        identity = f"{images.shape} {self.metadata['weights']} {self.metadata['layer']} {self.device.type}"
+        digest = hashlib.sha256(identity.encode())
+        for start in range(0, len(images), 4096):
+            digest.update(np.ascontiguousarray(images[start : start + 4096]).data)
+        path = cache_dir() / "features" / f"{self.name.lower()}-{digest.hexdigest()[:32]}.npy"
+        try:
+            kept: NDArray[np.float64] = np.load(path, allow_pickle=False)
+            if kept.shape == (len(images), self.dimensions):
+                return kept
+        except (OSError, ValueError, EOFError):
+            pass
+        features = self.features(images)
+        write_atomically(path, lambda file: np.save(file, features))
+        return features
+
+    def _batches(self, images: NDArray[np.uint8] | Tensor, size: int) -> Any:
+        if images.dtype not in (np.uint8, torch.uint8):
+            raise TypeError(f"a judge takes uint8 images, not {images.dtype}")
+        for start in range(0, len(images), size):
+            # np.array copies: a read-only memory map would make torch warn.
+            batch = images[start : start + size]
+            pixels = batch if isinstance(batch, Tensor) else torch.from_numpy(np.array(batch))
+            yield pixels.to(self.device).float() / 255
+
+
+def best_device() -> torch.device:
+    """A GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def describe(model: Any) -> dict[str, Any]:
+    """What a classifier says of itself: `judge`, `layer`, `dimensions`, `normalisation`."""
+    return {
+        "judge": model.name,
+        "layer": model.layer,
+        "dimensions": model.dimensions,
+        "normalisation": model.normalisation,
+    }

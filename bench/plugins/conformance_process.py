@@ -1,0 +1,293 @@
+"""`python -m bench.plugins.conformance_process JOB.json`: the process in which a method is checked.
+
+Each check is a function that takes a Trial, raises `Failed` with a reason, and may return a remark.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bench.images import MaskedImages
+from bench.imputer import Checkpoints, FitContext, Imputer, Interrupted, NoCheckpoints
+from bench.plugins.checkpoints import DiskCheckpoints
+from bench.plugins.describe import load_method, one_line
+from bench.plugins.output import check_output
+
+SHAPES = {"grey": (1, 28, 28), "colour": (3, 32, 32)}
+TRAIN, TEST = 96, 24
+FEW = 32
+"""Training images where no check is about stopping half-way: two steps do."""
+
+RATE = 0.8
+TOLERANCE = 1e-5
+"""How far imputations of one image may differ: float32 matrix products round otherwise in other batches."""
+
+SECONDS_TO_DEADLINE = 0.5
+
+
+class Failed(Exception):
+    """The method does not keep the contract; the message says how."""
+
+
+class Refused(Exception):
+    """The method takes no such images; the message is its own."""
+
+
+class Skipped(Exception):
+    """The check needs a fit that fails."""
+
+
+@dataclass
+class Polls:
+    """Counts how often a fit asks whether to stop; says yes from a given time on."""
+
+    stop_at: int | None = None
+    count: int = 0
+
+    def __call__(self) -> bool:
+        self.count += 1
+        return self.stop_at is not None and self.count >= self.stop_at
+
+
+class Trial:
+    """A method, images, and the fit that most checks look at."""
+
+    def __init__(self, job: Mapping[str, Any]) -> None:
+        self.method: type[Imputer] = load_method(job["reference"])
+        self.settings: dict[str, Any] = job["settings"]
+        self.long_settings: dict[str, Any] = job["long_settings"]
+        self.patience: float = job["patience"]
+        self.shape = SHAPES[job["images"]]
+        self.folder = Path(job["folder"])
+        self.reloads: bool = "reload" in job["checks"]
+        self.train = made_images(self.shape, TRAIN if self.reloads else FEW, RATE, seed=1)
+        self.test = made_images(self.shape, TEST, RATE, seed=2)
+        self.polls = Polls()
+        self.error: BaseException | None = None
+        self._draws = 0
+
+    def fit(
+        self,
+        train: MaskedImages,
+        checkpoints: Checkpoints | None = None,
+        settings: Mapping[str, Any] | None = None,
+        deadline: float | None = None,
+        polls: Polls | None = None,
+    ) -> Imputer:
+        """A new instance, fitted with the seed 0; the global generators stand elsewhere each time."""
+        self._draws += 1
+        torch.manual_seed(self._draws)
+        context = FitContext(
+            checkpoints=checkpoints or NoCheckpoints(),
+            deadline=deadline,
+            stop_requested=polls or Polls(),
+        )
+        method = self.method(**(self.settings if settings is None else settings))
+        method.fit(train, context)
+        return method
+
+    def checkpoints(self, name: str) -> DiskCheckpoints:
+        return DiskCheckpoints(self.folder / name)
+
+    @cached_property
+    def base(self) -> Imputer:
+        """The fit that most checks look at; a ValueError of one line is the method's refusal."""
+        if self.error is not None:
+            raise Skipped("the fit fails")
+        try:
+            return self.fit(self.train, self.checkpoints("base") if self.reloads else None, polls=self.polls)
+        except ValueError as error:
+            self.error = error
+            if len(str(error).splitlines()) == 1:
+                raise Refused(str(error)) from error
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
+
+    @cached_property
+    def imputed(self) -> Tensor:
+        """What the base fit makes of the test images."""
+        return self.base.impute(self.test).cpu()
+
+
+def made_images(
+    shape: tuple[int, int, int], count: int, rate: float, seed: int, empty: int = 0
+) -> MaskedImages:
+    """Smooth images with pixels missing at random, the first `empty` of them with nothing observed."""
+    generator = torch.Generator().manual_seed(seed)
+    channels, height, width = shape
+    coarse = torch.rand(count, channels, 5, 5, generator=generator) * 1.6 - 0.3
+    smooth = functional.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=True)
+    pixels = (smooth.clamp(0, 1) * 255).round().to(torch.uint8)
+    observed = torch.rand(count, 1, height, width, generator=generator) >= rate
+    observed[:empty] = False
+    return MaskedImages(pixels * observed, observed)
+
+
+def difference(one: Tensor, other: Tensor) -> float:
+    """The largest between two imputations."""
+    return float((one - other).detach().abs().max())
+
+
+def require_same(one: Tensor, other: Tensor, what: str, tolerance: float = 0.0) -> None:
+    if not (found := difference(one, other)) <= tolerance:
+        raise Failed(f"{what}; values differ by up to {found:.2g}")
+
+
+def check_output_of(method: Imputer, images: MaskedImages) -> None:
+    imputed = method.impute(images)
+    if isinstance(imputed, Tensor) and imputed.requires_grad:
+        raise Failed("the imputation carries gradients: impute under torch.no_grad()")
+    try:
+        check_output(imputed, images)
+    except ValueError as error:
+        raise Failed(str(error)) from error
+
+
+def output(trial: Trial) -> None:
+    check_output_of(trial.base, trial.test)
+
+
+def inputs(trial: Trial) -> None:
+    whole = {"fit": (trial.train, 1), "impute": (trial.test, 2)}
+    trial.base.impute(trial.test)
+    for who, (images, seed) in whole.items():
+        before = made_images(trial.shape, len(images), RATE, seed)
+        same = torch.equal(before.pixels, images.pixels) and torch.equal(before.observed, images.observed)
+        if not same:
+            raise Failed(f"{who} changed the images it was given")
+
+
+def repeat(trial: Trial) -> None:
+    expected = trial.imputed
+    again = trial.fit(trial.train).impute(trial.test).cpu()
+    advice = "two fits with one seed impute differently: draw from context.generator(name)"
+    require_same(expected, again, advice)
+
+
+def company(trial: Trial) -> None:
+    parts = torch.cat([trial.base.impute(batch).cpu() for batch in trial.test.batches(7)])
+    require_same(trial.imputed, parts, "imputing 7 images at a time gives others than all at once", TOLERANCE)
+    alone = trial.base.impute(trial.test[-1:]).cpu()
+    require_same(trial.imputed[-1:], alone, "an image alone is imputed otherwise than in company", TOLERANCE)
+    order = torch.arange(TEST - 1, -1, -1)
+    turned = trial.base.impute(trial.test[order]).cpu()
+    require_same(trial.imputed[order], turned, "the order of the images changes the imputation", TOLERANCE)
+
+
+def reload(trial: Trial) -> None:
+    expected = trial.imputed
+    again = trial.fit(trial.train, trial.checkpoints("base")).impute(trial.test).cpu()
+    require_same(expected, again, "fitted again from the checkpoints of a finished fit it imputes otherwise")
+
+
+def sparse(trial: Trial) -> None:
+    method = trial.fit(made_images(trial.shape, TRAIN, 0.9, seed=3))
+    check_output_of(method, made_images(trial.shape, TEST, 0.9, seed=4))
+
+
+def empty(trial: Trial) -> None:
+    method = trial.fit(made_images(trial.shape, TRAIN, RATE, seed=5, empty=TRAIN // 4))
+    check_output_of(method, made_images(trial.shape, TEST, RATE, seed=6, empty=TEST // 4))
+
+
+def deadline(trial: Trial) -> None:
+    def late(number: int, frame: FrameType | None) -> None:
+        raise Failed(f"fit still ran {trial.patience:g} seconds after its deadline: ask context.out_of_time")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_DEADLINE + trial.patience)
+    try:
+        end = time.monotonic() + SECONDS_TO_DEADLINE
+        method = trial.fit(trial.train, settings=trial.long_settings, deadline=end)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    check_output_of(method, trial.test)
+
+
+def resume(trial: Trial) -> str | None:
+    expected, asked = trial.imputed, trial.polls.count
+    if not asked:
+        return "it never asks whether to stop, so a fit that was killed starts anew"
+    try:
+        trial.fit(trial.train, trial.checkpoints("stopped"), polls=Polls(stop_at=asked // 2 + 1))
+    except Interrupted:
+        pass
+    else:
+        raise Failed("asked to stop, fit ended as if it were done: raise bench.imputer.Interrupted")
+    again = trial.fit(trial.train, trial.checkpoints("stopped")).impute(trial.test).cpu()
+    require_same(
+        expected, again, "a fit that was stopped and went on imputes otherwise than one that was not"
+    )
+    return None
+
+
+CHECKS: dict[str, Callable[[Trial], str | None]] = {
+    "output": output,
+    "inputs": inputs,
+    "repeat": repeat,
+    "company": company,
+    "reload": reload,
+    "sparse": sparse,
+    "empty": empty,
+    "deadline": deadline,
+    "resume": resume,
+}
+
+
+def answer(trial: Trial, name: str) -> dict[str, str]:
+    """One check's `status` and `reason`, on one line."""
+    try:
+        status, reason = "pass", CHECKS[name](trial) or ""
+    except Failed as error:
+        status, reason = "fail", str(error)
+    except Refused as error:
+        status, reason = "refuses", str(error)
+    except Skipped as error:
+        status, reason = "skipped", str(error)
+    except Exception as error:
+        traceback.print_exc()
+        status, reason = "fail", one_line(error)
+    return {"status": status, "reason": " ".join(reason.split())}
+
+
+def _end_with_the_caller() -> None:
+    """Our standard input ends when the process that asks does, however it ends."""
+    os.read(0, 1)
+    os.killpg(0, signal.SIGKILL)
+
+
+def main() -> None:
+    threading.Thread(target=_end_with_the_caller, daemon=True).start()
+    job = json.loads(Path(sys.argv[1]).read_text())
+    torch.set_num_threads(1)
+    trial = Trial(job)
+    with os.fdopen(job["answers"], "w", buffering=1) as pipe:
+        for name in job["checks"]:
+            given = answer(trial, name)
+            pipe.write(json.dumps({"check": name, **given}) + "\n")
+            if given["status"] == "refuses":
+                break
+        pipe.write("null\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""Finding methods: entry points in the group `bench.methods`, ours as anyone's, and `--plugin FILE`.
+
+Nothing here imports a method: its code runs only in processes of its own, which never hold the truth.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError
+from bench.util.cache import cache_dir
+from bench.util.files import write_json
+from bench.util.text import unknown
+
+GROUP = "bench.methods"
+BASELINES = "baselines"
+"""Stands for all methods that say they are one."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a method comes from.
+
+    Attributes:
+        name: what users call it.
+        reference: "package.module:Class" or the path of a plugin file.
+        origin: the same for people, with the distribution that it was installed with.
+    """
+
+    name: str
+    reference: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a method: its type's name and its default."""
+
+    type: str
+    default: Any
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a method says of itself.
+
+    Attributes:
+        name, display_name, summary, details, citation: for people; summary and details are its docstring.
+        baseline: whether it is one of the methods that `--methods baselines` runs.
+        settings: its fields, by name.
+        presets, for_dataset: settings by preset, by "preset/dataset" and by data set.
+        requires: the packages that its code imports, beside the standard library, bench and its own.
+        source: hash of the code that defines it.
+    """
+
+    name: str
+    display_name: str
+    summary: str
+    details: str
+    citation: str
+    baseline: bool
+    settings: dict[str, Setting]
+    presets: dict[str, dict[str, Any]]
+    for_dataset: dict[str, dict[str, Any]]
+    requires: tuple[str, ...]
+    source: str
+
+    @property
+    def absent(self) -> list[str]:
+        """Which of the packages it requires are not installed here."""
+        return [package for package in self.requires if find_spec(package) is None]
+
+    def resolve(self, preset: str, dataset: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Every setting's value for a run; the later of these wins: default, data set, preset,
+        preset on this data set, override."""
+        layers = (
+            self.for_dataset.get(dataset, {}),
+            self.presets.get(preset, {}),
+            self.presets.get(f"{preset}/{dataset}", {}),
+            overrides,
+        )
+        values = {name: setting.default for name, setting in self.settings.items()}
+        for layer in layers:
+            values |= layer
+        return values
+
+    def parse(self, name: str, text: str) -> Any:
+        """The value of a setting from the command line.
+
+        Raises:
+            BenchError: there is no such setting, or the text is no value of its type.
+        """
+        if name not in self.settings:
+            raise BenchError(unknown(f"setting of {self.name}", name, self.settings))
+        kind = self.settings[name].type
+        try:
+            if kind == "bool":
+                return {"true": True, "false": False}[text.lower()]
+            if kind in ("int", "float"):
+                value = {"int": int, "float": float}[kind](text)
+                if not math.isfinite(value):
+                    raise BenchError(f"{self.name}.{name} takes a finite number, not {text!r}")
+                return value
+        except (KeyError, ValueError, OverflowError):
+            raise BenchError(f"{self.name}.{name} takes a value of type {kind}, not {text!r}") from None
+        return text
+
+
+def find_methods(plugin_files: Iterable[Path] = ()) -> dict[str, Source]:
+    """All methods by name.
+
+    Args:
+        plugin_files: Python files that each define one method, named after the file.
+
+    Raises:
+        BenchError: a plugin file is missing, or a name is used twice.
+    """
+    found: dict[str, Source] = {}
+    for point in entry_points(group=GROUP):
+        _add(found, Source(point.name, point.value, _origin(point)))
+    for file in plugin_files:
+        if not file.is_file() or file.suffix != ".py":
+            raise BenchError(f"plugin {file} is no Python file; give the path of one")
+        if file.stem == BASELINES or "." in file.stem:
+            raise BenchError(f"plugin {file}: a method cannot be called {file.stem!r}; rename the file")
+        _add(found, Source(file.stem, str(file.resolve()), str(file)))
+    return found
+
+
+def _origin(point: EntryPoint) -> str:
+    distribution = f" ({point.dist.name} {point.dist.version})" if point.dist else ""
+    return f"{point.value}{distribution}"
+
+
+def _add(found: dict[str, Source], source: Source) -> None:
+    other = found.setdefault(source.name, source)
+    if other.reference != source.reference:
+        raise BenchError(
+            f"the method name {source.name!r} is used twice, by {other.origin} and by {source.origin}; "
+            "rename one of them"
+        )
+
+
+def describe(source: Source) -> Description:
+    """Ask one method about itself, as `describe_all` does.
+
+    Raises:
+        BenchError: the method cannot be imported, or is no Imputer.
+    """
+    answer = describe_all([source])[source.name]
+    if isinstance(answer, BenchError):
+        raise answer
+    return answer
+
+
+def describe_all(sources: Iterable[Source]) -> dict[str, Description | BenchError]:
+    """Ask methods about themselves, by name; one that cannot be loaded gives the error instead.
+
+    All that were not asked before are imported in one process, each in a fork of its own, so that none
+    can disturb another or the caller. An answer is kept while the method's code stays as it is.
+    """
+    answers: dict[str, dict[str, Any]] = {}
+    unasked: list[Source] = []
+    for source in sources:
+        remembered = _remembered(source)
+        if remembered is None:
+            unasked.append(source)
+        else:
+            answers[source.name] = remembered
+    if unasked:
+        answers |= _ask(unasked)
+    return {name: _description(name, answer) for name, answer in answers.items()}
+
+
+def _ask(sources: list[Source]) -> dict[str, dict[str, Any]]:
+    command = [sys.executable, "-P", "-m", "bench.plugins.describe"]
+    question = json.dumps([[source.name, source.reference] for source in sources])
+    done = subprocess.run(command, input=question, capture_output=True, text=True)
+    if done.returncode:
+        raise BenchError(f"methods cannot be described: {(done.stderr.splitlines() or ['no message'])[-1]}")
+    answers: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    for source in sources:
+        if "error" in answers[source.name]:
+            answers[source.name]["error"] += f" ({source.origin})"
+        else:
+            write_json(_place(source), answers[source.name])
+    return answers
+
+
+def _description(name: str, answer: dict[str, Any]) -> Description | BenchError:
+    if "error" in answer:
+        return BenchError(f"the method {name!r} cannot be loaded: {answer['error']}")
+    given = answer["description"]
+    settings = {setting: Setting(**facts) for setting, facts in given["settings"].items()}
+    return Description(**given | {"settings": settings, "requires": tuple(given["requires"])})
+
+
+def _place(source: Source) -> Path:
+    # Two checkouts or environments may share a cache and have different code under one module's name.
+    package = find_spec(source.reference.partition(":")[0].partition(".")[0])
+    where = str(package and (package.submodule_search_locations or package.origin))
+    parts = [source.name, source.reference, where, [field.name for field in fields(Description)]]
+    asked = json.dumps(parts)
+    return cache_dir() / "methods" / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
+
+
+def _remembered(source: Source) -> dict[str, Any] | None:
+    try:
+        answer: dict[str, Any] = json.loads(_place(source).read_text())
+        fresh = source_hash(answer["files"]) == answer["description"]["source"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return answer if fresh else None
+
+
+def source_hash(files: Iterable[str]) -> str:
+    """Hash of a method's own code: the content of `bench.plugins.describe.own_files`."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(hashlib.sha256(Path(file).read_bytes()).digest())
+    return f"sha256:{digest.hexdigest()}"

@@ -1,0 +1,114 @@
+"""What is seen while cells run: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
+
+from bench.util.text import clean
+
+PLAIN_SECONDS = 15.0
+
+
+class _Console(Console):
+    """A console whose reader may go: the results still count."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
+class Display:
+    """Shows where a run stands.
+
+    Args:
+        cells: how many cells there are.
+        console: where to write.
+    """
+
+    def __init__(self, cells: int, console: Console | None = None) -> None:
+        self.cells = cells
+        self.console = console or _Console(file=sys.stderr, soft_wrap=True, highlight=False, markup=False)
+        self._bar = Progress(
+            TextColumn(
+                "{task.description}",
+                markup=False,
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
+            BarColumn(bar_width=10),
+            TextColumn("{task.fields[where]}", markup=False, table_column=Column(no_wrap=True)),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            expand=True,
+        )
+
+    @contextmanager
+    def cell(self, number: int, title: str, again: bool = False) -> Iterator[CellDisplay]:
+        """Show one cell, the `number`-th of all, until the block ends; several may be shown at a time.
+
+        Args:
+            again: it was shown before, and no line need tell of it.
+        """
+        heading = f"[{number}/{self.cells}] {title}"
+        if not self.console.is_terminal:
+            if not again:
+                self.line(f"{heading}: started")
+            yield CellDisplay(self, heading, None)
+            return
+        if not self._bar.tasks:
+            self._bar.start()
+        task = self._bar.add_task(heading, total=None, where="starting")
+        try:
+            yield CellDisplay(self, heading, task)
+        finally:
+            self._bar.remove_task(task)
+            if not self._bar.tasks:
+                self._bar.stop()
+
+    def line(self, text: str) -> None:
+        """One line that stays."""
+        # It may hold what a plugin says of its failure.
+        with suppress(OSError):
+            self.console.print(clean(text))
+
+
+class CellDisplay:
+    """Takes in what a cell tells and shows it, now and then."""
+
+    def __init__(self, display: Display, heading: str, task: Any) -> None:
+        self.display = display
+        self.heading = heading
+        self.task = task
+        self._first: tuple[float, int] | None = None
+        self._shown = time.monotonic()
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        if "progress" in event:
+            self._show(event["progress"])
+        elif "stage" in event and self.task is not None:
+            self.display._bar.update(self.task, completed=0, total=None, where=event["stage"])
+
+    def _show(self, progress: Mapping[str, Any]) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now, progress["step"]
+        since, start = self._first
+        speed = (progress["step"] - start) / (now - since) if now > since else 0.0
+        losses = [f"{clean(name)} {value:.4g}" for name, value in progress["losses"].items()]
+        known = [f"{speed:.1f} steps/s"] if speed else []
+        where = ", ".join([f"epoch {progress['epoch']}/{progress['epochs']}", *losses, *known])
+        if self.task is not None:
+            bar = self.display._bar
+            bar.update(self.task, completed=progress["step"], total=progress["steps"], where=where)
+        elif now - self._shown >= PLAIN_SECONDS:
+            self._shown = now
+            left = f", {(progress['steps'] - progress['step']) / speed:.0f} s left" if speed else ""
+            self.display.line(f"{self.heading}: {where}{left}")

@@ -1,0 +1,111 @@
+"""Where and how cells run: what this machine computes with. torch is imported only where it must be asked."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import BenchError
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how a cell runs.
+
+    Attributes:
+        device: "cpu", "cuda", ...
+        threads: CPU threads of the cell.
+        precision: "float32" or "bfloat16"; "auto" is settled where the cell runs.
+        data_dir: where data sets are looked for first.
+        timeout: seconds a fit may take, or None.
+        memory: GB that the method's processes may hold together, or None.
+        gpu: the one GPU that the cell sees, as CUDA_VISIBLE_DEVICES names it; None for what is seen here.
+    """
+
+    device: str
+    threads: int
+    precision: str
+    data_dir: Path | None = None
+    timeout: float | None = None
+    memory: float | None = None
+    gpu: str | None = None
+
+
+def settle_device(device: str) -> str:
+    """The device that "auto" stands for here, or the one given. No GPU is occupied by asking.
+
+    Raises:
+        BenchError: there is no such device here.
+    """
+    if device == "cpu":
+        return device
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        wanted = torch.device(device)
+        if wanted.type != "cuda":
+            torch.empty(1, device=wanted)
+        elif not torch.cuda.is_available():
+            raise RuntimeError("torch finds no GPU that it can use")
+        elif wanted.index is not None and wanted.index >= torch.cuda.device_count():
+            raise RuntimeError(f"there are {torch.cuda.device_count()} GPUs, counted from 0")
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BenchError(f"device {device!r} cannot be used here ({reason}); try --device cpu") from None
+    return device
+
+
+def machine_for(
+    device: str,
+    precision: str,
+    threads: int | None,
+    data_dir: Path | None,
+    timeout: float | None,
+    memory: float | None = None,
+    jobs: int = 1,
+) -> Machine:
+    """Settle what the command line left to the machine; several jobs at a time share its cores.
+
+    Raises:
+        BenchError: there is no such device here.
+    """
+    device = settle_device(device)
+    if precision == "auto":
+        precision = "bfloat16" if has_fast_bfloat16(device) else "float32"
+    return Machine(device, threads or max(1, cores() // jobs), precision, data_dir, timeout, memory)
+
+
+def gpus_of(device: str) -> list[str]:
+    """The GPUs that a device stands for, as CUDA_VISIBLE_DEVICES names them; none for the CPU."""
+    if not device.startswith("cuda"):
+        return []
+    import torch
+
+    wanted = torch.device(device)
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    seen = [name.strip() for name in named.split(",") if name.strip()]
+    # CUDA stops counting at the first name that it does not know.
+    seen = seen[: torch.cuda.device_count()] or [str(number) for number in range(torch.cuda.device_count())]
+    return seen if wanted.index is None else [seen[wanted.index]]
+
+
+def cores() -> int:
+    """How many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def has_fast_bfloat16(device: str) -> bool:
+    """Whether bfloat16 products are the faster ones: on GPUs that know them, on CPUs with AMX."""
+    if device.startswith("cuda"):
+        import torch
+
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device == "cpu":
+        try:
+            return " amx_bf16 " in f"{Path('/proc/cpuinfo').read_text()} ".replace("\n", " ")
+        except OSError:
+            return False
+    return False

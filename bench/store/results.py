@@ -1,0 +1,354 @@
+"""Stored results, read back: every `result.json` below a folder, checked and cleaned, without torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from bench.errors import BenchError
+from bench.util.folders import folders_below
+from bench.util.text import clean, printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SCHEMA = 1
+LARGEST_BYTES = 50_000_000
+LARGEST_LOSS = 1e300
+LONGEST_NAME = 100
+NOT_FINITE = "the stored value is not a finite number"
+
+
+def _clean_lines(text: str) -> str:
+    """Each line cleaned, its indentation kept."""
+    return "\n".join(kept for line in text.splitlines() if (kept := printable(line)).strip())
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+
+
+Line = Annotated[str, AfterValidator(clean)]
+Label = Annotated[str, AfterValidator(lambda text: clean(text)[:LONGEST_NAME])]
+Name = Annotated[str, AfterValidator(clean), Field(min_length=1)]
+Description = Annotated[str, BeforeValidator(_as_text), AfterValidator(clean)]
+Lines = Annotated[str, AfterValidator(_clean_lines)]
+Number = Annotated[float | None, BeforeValidator(_finite)]
+Count = Annotated[int, Field(ge=0, le=10**15)]
+
+
+def losses_by_name(fit: Mapping[str, Any]) -> dict[str, list[float]]:
+    """What a fit told of its losses, a number an epoch; what is no finite number is left out.
+
+    Args:
+        fit: the part `fit` of a result; its `history` is as the method gave it.
+    """
+    found: dict[str, list[float]] = {}
+    epochs = fit.get("history")
+    for losses in epochs if isinstance(epochs, list) else ():
+        for name, loss in losses.items() if isinstance(losses, dict) else ():
+            if isinstance(loss, int | float) and abs(loss) <= LARGEST_LOSS:
+                found.setdefault(clean(name)[:LONGEST_NAME], []).append(float(loss))
+    return found
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", populate_by_name=True)
+
+
+class Cell(_Part):
+    """Which cell a result is of.
+
+    Attributes:
+        settings: the settings that differ from the preset's.
+        rate: the fraction missing, in (0, 1).
+    """
+
+    method: Name
+    dataset: Name
+    mechanism: Name
+    rate: float = Field(gt=0, lt=1)
+    seed: Count
+    preset: Name
+    settings: dict[Line, Any] = Field(default_factory=dict)
+
+
+class Problem(_Part):
+    """The posed problem: hashes of the complete pixels and of the masks, and the numbers of images.
+
+    Attributes:
+        official: whether the pixels are the published data set's; None where that is not recorded.
+    """
+
+    fingerprint: Line | None = None
+    observed: Line | None = None
+    train: Count | None = None
+    test: Count | None = None
+    official: bool | None = None
+
+
+class Metric(_Part):
+    """One number with its 95 % interval; `value` is None where there is none, and `reason` says why.
+
+    Attributes:
+        floor: FID(complete test images, complete training images); for FID only.
+        floor_reason: why there is no floor; "" where not recorded.
+        accuracy_complete: the judge's accuracy on the complete test images; for SCC only.
+        judge, weights: the classifier that scored and the hash of its weights; "" where not recorded.
+        title, lower_is_better: how tables head it and which end is the best; for plugins' metrics only.
+    """
+
+    value: Number = None
+    low: Number = None
+    high: Number = None
+    floor: Number = None
+    accuracy_complete: Number = None
+    reason: Description = ""
+    floor_reason: Description = ""
+    judge: Description = ""
+    weights: Description = ""
+    title: Line = ""
+    lower_is_better: bool | None = None
+
+
+class Cost(_Part):
+    """What a cell cost: seconds, milliseconds, megabytes and counts; None where not recorded."""
+
+    fit_seconds: Number = None
+    steps: Number = None
+    impute_ms_per_image: Number = None
+    peak_memory_mb: Number = None
+    parameters: Number = None
+
+    @property
+    def images_per_second(self) -> float | None:
+        """How many images are imputed in a second; None where that is not recorded."""
+        each = self.impute_ms_per_image
+        return 1000 / each if each is not None and each > 0 else None
+
+
+class Display(_Part):
+    """How tables show a result.
+
+    Attributes:
+        method, dataset: how they are spelled; "" where not recorded.
+        baseline: whether the method counts as a baseline.
+        citation, dataset_citation: BibTeX; "" where there is none, or it is not recorded.
+    """
+
+    method: Label = ""
+    dataset: Label = ""
+    baseline: bool = False
+    citation: Lines = ""
+    dataset_citation: Lines = ""
+
+
+class Method(_Part):
+    """What the method was made of.
+
+    Attributes:
+        settings: every setting's value.
+        source: hash of its code; None where not recorded.
+    """
+
+    settings: dict[Line, Any] = Field(default_factory=dict)
+    source: Line | None = None
+
+
+class Result(_Part):
+    """One `result.json`.
+
+    Attributes:
+        key: hash of all that the numbers depend on; None where not recorded.
+        protocol: the version of the rules that it was measured by; None where not recorded.
+        asked: who asked for what: the suite, and where each option's value came from.
+        fit: what the method said of its fit.
+        status: "ok", "failed", "timeout", "out-of-memory" or "interrupted".
+        display: how tables show it.
+        error: one line; "" where all went well.
+        path: the file it was read from.
+    """
+
+    schema_version: int = Field(alias="schema")
+    status: Name
+    key: Line | None = None
+    protocol: int | None = None
+    asked: dict[str, Any] = Field(default_factory=dict)
+    cell: Cell
+    method: Method = Method()
+    fit: dict[str, Any] = Field(default_factory=dict)
+    problem: Problem = Problem()
+    metrics: dict[Name, Metric] = Field(default_factory=dict)
+    cost: Cost = Cost()
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    display: Display = Display()
+    error: Description = ""
+    traceback: Lines = ""
+    path: Annotated[Path, Field(strict=False)] = Path()
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+    @property
+    def stopped(self) -> str:
+        """Where a deadline ended the fit early; "" where it came to its end."""
+        return clean(str(self.fit.get("stopped", "")))
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """The losses of the fit by name, a number an epoch; empty where the method told none."""
+        return losses_by_name(self.fit)
+
+    def per_image(self, metric: str) -> NDArray[np.float64] | None:
+        """(N,): each test image's own score by this metric; None where none is stored."""
+        import numpy as np
+
+        try:
+            with np.load(self.path.with_name("per-image.npz"), allow_pickle=False) as stored:
+                names, scores = stored["metrics"].tolist(), stored["scores"]
+            row = scores[names.index(metric)].astype(np.float64)
+        except Exception:
+            # A damaged archive can raise nearly anything.
+            return None
+        return row if row.ndim == 1 and np.isfinite(row).all() else None
+
+    @property
+    def settings_label(self) -> str:
+        """The settings as "name=value, name=value", in the names' order; "" where there are none."""
+        return clean(
+            ", ".join(f"{name}={_as_text(self.cell.settings[name])}" for name in sorted(self.cell.settings))
+        )
+
+    def metric(self, name: str) -> Metric:
+        """A metric of this result; without a value, its `reason` always says why."""
+        if not self.ok:
+            return Metric(reason=f"{self.status}: {self.error}" if self.error else self.status)
+        metric = self.metrics.get(name, Metric())
+        if metric.value is None and not metric.reason:
+            return metric.model_copy(
+                update={"reason": NOT_FINITE if name in self.metrics else "not recorded"}
+            )
+        return metric
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""By the number of an old schema: makes a document of it into one of the next, so that it stays readable.
+
+Schema 1 is the first, so there is none yet. Whoever raises `SCHEMA` to n + 1 adds the entry for n, and
+files of schema n to `tests/bench/schemas/`.
+"""
+
+
+def upgrade(document: dict[str, Any]) -> dict[str, Any]:
+    """A document of any schema that was ever written, as one of this version's.
+
+    Raises:
+        ValueError: it has no schema number, or one that this version does not know.
+    """
+    while (schema := document.get("schema")) != SCHEMA or type(schema) is not int:
+        if type(schema) is not int:
+            raise ValueError("is not a stored result (it has no schema number)")
+        if schema not in UPGRADES:
+            raise ValueError(f"has schema {clean(str(schema)[:20])}; this version reads schema {SCHEMA}")
+        document = {**UPGRADES[schema](document), "schema": schema + 1}
+    return document
+
+
+def fault_of(document: dict[str, Any]) -> str | None:
+    """What is wrong with a result's document of this schema, one line; None where it can be read."""
+    try:
+        Result.model_validate(document)
+    except ValidationError as error:
+        return _first_of(error)
+    return None
+
+
+def _first_of(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return clean(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+
+
+def _checked(document: Any, path: Path) -> Result:
+    """The result that a document of any known schema is. Raises ValueError, one line, where it is none."""
+    if not isinstance(document, dict):
+        raise ValueError("is not a stored result (it has no schema number)")
+    try:
+        document = upgrade(document)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("is not a stored result (an old one lacks a part)") from error
+    try:
+        return Result.model_validate({**document, "path": path})
+    except ValidationError as error:
+        raise ValueError(f"is not a stored result ({_first_of(error)})") from error
+
+
+def readable(document: Any, path: Path) -> bool:
+    """Whether what a `result.json` holds is a result of this schema or an older one.
+
+    Raises:
+        BenchError: it is of a later schema.
+    """
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if type(schema) is int and schema > SCHEMA:
+        raise BenchError(
+            f"{path} has schema {schema} of a later version; update bench, or choose another --results"
+        )
+    try:
+        _checked(document, path)
+    except ValueError:
+        return False
+    return True
+
+
+def read_result(path: Path) -> Result:
+    """Read one `result.json`.
+
+    Raises:
+        ValueError: the file cannot be read, is torn, or is not a result of this schema; one line.
+    """
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise ValueError(f"is larger than {LARGEST_BYTES:,} bytes, which no result is")
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from error
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("is not whole JSON") from error
+    return _checked(document, path)
+
+
+def read_results(root: Path) -> tuple[list[Result], list[str]]:
+    """Read every `result.json` below a folder, in the order of their paths.
+
+    Returns:
+        The results, and one line for each file that is left out, naming it.
+    """
+    results: list[Result] = []
+    warnings: list[str] = []
+
+    def unseen(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            warnings.append(f"{clean(str(error.filename))} cannot be read ({error.strerror}); left out")
+
+    folders = folders_below(root, unseen)
+    for path in sorted(folder / "result.json" for folder, names in folders if "result.json" in names):
+        try:
+            results.append(read_result(path))
+        except ValueError as error:
+            warnings.append(f"{clean(str(path))} {error}; left out")
+    return results, warnings

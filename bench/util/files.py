@@ -1,0 +1,164 @@
+"""Writing files so that a reader sees the old one or the new one, whole; and logs that stay small."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from bench.errors import BenchError
+from bench.util.cache import cache_dir
+
+LOG_BYTES = 1_000_000
+LAST_BYTES = 4_000
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM = (*_FULL, errno.EROFS)
+
+
+class CannotWrite(BenchError):
+    """The disk is full, or the place may not be written to."""
+
+
+def cannot_write(path: Path | str, error: OSError) -> CannotWrite:
+    """The error as a user reads it."""
+    cached = cache_dir() in Path(path).parents
+    elsewhere = "set BENCH_CACHE to another folder" if cached else "choose another folder"
+    # numpy counts the bytes that it could not write, and gives no reason.
+    reason = error.strerror or f"the disk may be full ({error})"
+    room = "make room there, or " if error.errno in _FULL or not error.strerror else ""
+    return CannotWrite(f"cannot write {path}: {reason}; {room}{elsewhere}")
+
+
+def expanded(path: Path | str) -> Path:
+    """The path with "~" replaced.
+
+    Raises:
+        BenchError: it begins with "~" and a name that no user has.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise BenchError(f"{path} begins with the home folder of nobody here; write the path out") from error
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Make a folder where there is none, and see whether a file can be made in it.
+
+    Raises:
+        CannotWrite: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+@contextlib.contextmanager
+def telling_of_a_full_disk(place: Path) -> Iterator[None]:
+    """Within it, a disk that is full or read-only is a CannotWrite that names the file, else `place`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise cannot_write(error.filename or place, error) from error
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Let `write` fill a file beside `path`, sync it, and rename it into place.
+
+    Raises:
+        CannotWrite: the disk is full, or the folder may not be written to; what was there is as it was.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(draft).chmod(0o644)
+            Path(draft).replace(path)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what `write_atomically` left in a folder when its process was killed; nobody may write there."""
+    for draft in folder.glob(".*.*-????????"):
+        with contextlib.suppress(OSError):
+            draft.unlink()
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically, indented, without NaN or infinity (which are no JSON)."""
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+class CappedLog:
+    """Appends to a file, which keeps the beginning and the end of what is too long.
+
+    A disk that cannot take the log loses it, and nothing else.
+
+    Attributes:
+        last: the end of what this one took in.
+
+    Args:
+        path: the file; begun anew where it is full from earlier runs.
+        size: bytes that it may hold; a third of them for the end.
+    """
+
+    def __init__(self, path: Path, size: int = LOG_BYTES) -> None:
+        self.last = b""
+        self._end_size = size // 3
+        self._file: IO[bytes] | None = None
+        with contextlib.suppress(OSError):
+            full = path.exists() and path.stat().st_size > size // 2
+            self._file = path.open("wb" if full else "ab", buffering=0)
+        self._room = size - self._end_size - (self._file.tell() if self._file else 0)
+        self._end: deque[bytes] = deque()
+        self._held = 0
+        self._dropped = 0
+
+    def write(self, data: bytes) -> None:
+        """Take in some output."""
+        self.last = (self.last + data)[-LAST_BYTES:]
+        head, rest = data[: self._room], data[self._room :]
+        self._put(head)
+        self._room -= len(head)
+        if not rest:
+            return
+        self._end.append(rest)
+        self._held += len(rest)
+        while self._held - len(self._end[0]) >= self._end_size:
+            self._dropped += len(self._end[0])
+            self._held -= len(self._end.popleft())
+
+    def close(self) -> None:
+        """Write the end of what did not fit, and how much is left out before it."""
+        end = b"".join(self._end)
+        kept = end[-self._end_size :]
+        self._dropped += len(end) - len(kept)
+        if self._dropped:
+            self._put(f"\n... {self._dropped:,} bytes left out ...\n".encode())
+        self._put(kept)
+        if self._file is not None:
+            self._file.close()
+
+    def _put(self, data: bytes) -> None:
+        if self._file is not None and data:
+            with contextlib.suppress(OSError):
+                self._file.write(data)

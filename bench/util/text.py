@@ -1,0 +1,36 @@
+"""Text that is safe to print or to name a file with, and refusals of unknown names."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Iterable
+
+_ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?", re.DOTALL)
+
+
+def clean(text: str) -> str:
+    """One line that is safe to print: no terminal sequences, no control or invisible characters."""
+    text = "".join(" " if char.isspace() else char for char in _ESCAPE_SEQUENCE.sub("", text))
+    return " ".join("".join(char for char in text if char.isprintable()).split())
+
+
+def printable(line: str) -> str:
+    """As `clean`, all spaces kept."""
+    text = "".join(" " if char.isspace() else char for char in _ESCAPE_SEQUENCE.sub("", line))
+    return "".join(char for char in text if char.isprintable()).rstrip()
+
+
+def file_name(name: str) -> str:
+    """The name with whatever could trouble a file system replaced; a long one ends in its hash."""
+    safe = re.sub(r"[^A-Za-z0-9._=,+@-]", "-", name).lstrip(".") or "-"
+    return safe if len(safe) <= 120 else f"{safe[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """One line that refuses a name and offers the nearest known one, or all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
+    return f"unknown {kind} {name!r}; {hint}"

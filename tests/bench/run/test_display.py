@@ -1,0 +1,32 @@
+"""What a run shows of itself where there is no terminal."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from bench.run.display import Display
+
+
+def test_speed_and_time_left_are_shown_once_they_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    printed = io.StringIO()
+    display = Display(1, Console(file=printed, soft_wrap=True, highlight=False, markup=False))
+
+    def progress(step: int, losses: dict[str, float]) -> dict[str, object]:
+        return {"epoch": 1 + step // 50, "epochs": 2, "step": step, "steps": 100, "losses": losses}
+
+    with display.cell(1, "slow") as shown:
+        # A fit that takes up at step 10, after a long start; a second later; and when 40 steps took 16 s.
+        for when, step, losses in ((20.0, 10, {"J": 2.0}), (21.0, 12, {"J": 1.5}), (36.0, 50, {})):
+            now = when
+            shown({"progress": progress(step, losses)})
+    assert printed.getvalue().splitlines() == [
+        "[1/1] slow: started",
+        "[1/1] slow: epoch 1/2, J 2",
+        "[1/1] slow: epoch 2/2, 2.5 steps/s, 20 s left",
+    ]
