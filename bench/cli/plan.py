@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -11,11 +10,7 @@ from bench.cli.grid_options import grid_options
 from bench.cli.options import data_dir_option, precision_option, results_option, timeout_option
 from bench.grid.grid import Grid
 
-if TYPE_CHECKING:
-    from bench.review.status import Standing
-    from bench.run.job import Job
-
-SKIPPED = ("done", "failed")
+LEFT_ALONE = ("done", "failed")
 """The states of cells that a run leaves as they are."""
 
 
@@ -37,17 +32,18 @@ def command(
 ) -> int:
     """List the cells that `bench run` would run, and how long they may take.
 
-    Cells that are done or failed are not run again by the same options. Outdated is what is stored and run
-    again all the same: of other settings, code or pixels, or ended by a deadline that is longer now.
+    The same options do not run a cell again that is done or has failed. A cell is outdated, and is run
+    again, if its stored result is of other settings, code or pixels, or if a deadline ended its fit and the
+    deadline is later now.
 
-    The time is that of stored cells of the same method, preset, sizes, settings and data set, at any rate
-    and seed, on whatever machine they ran: fitting and imputing, without scoring. Cells that run at a time
-    are taken to be as fast as these were. Nothing is run.
+    The time is that of stored cells with the same method, preset, sizes, settings and data set, at any rate
+    and seed and on any machine: fitting and imputing, without scoring. Cells that run side by side are
+    assumed to be as fast as these were. Nothing is run.
     """
+    from bench.grid.counting import Asked
     from bench.grid.estimates import Estimates, duration, side_by_side
     from bench.review.status import of_plan
-    from bench.run.job import new_job
-    from bench.run.machine import Machine
+    from bench.run.machine import settle_precision
     from bench.store.results import read_results
 
     cells = grid.cells()
@@ -55,17 +51,14 @@ def command(
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     estimates = Estimates(stored)
-    standings = of_plan(cells, results, data_dir)
-    machine = Machine("cpu", 1, precision, data_dir, timeout)
-    states = [
-        _state(standing, new_job(cell, results, machine, rerun=None))
-        for cell, standing in zip(cells, standings, strict=True)
-    ]
-    for cell, standing, state in zip(cells, standings, states, strict=True):
+    asked = Asked(timeout=timeout, precision=settle_precision(precision, "cpu"))
+    standings = of_plan(cells, results, data_dir, asked)
+    states = [standing.state for standing in standings]
+    for cell, standing in zip(cells, standings, strict=True):
         seconds = estimates.seconds(cell)
         time = duration(seconds) if seconds is not None else "?"
-        click.echo(f"{state:9}{time:>12}  {standing.title}")
-    open_cells = [cell for cell, state in zip(cells, states, strict=True) if state not in SKIPPED]
+        click.echo(f"{standing.state:9}{time:>12}  {standing.title}")
+    open_cells = [cell for cell, state in zip(cells, states, strict=True) if state not in LEFT_ALONE]
     known = [seconds for cell in open_cells if (seconds := estimates.seconds(cell)) is not None]
     failed = f", {states.count('failed')} failed" if "failed" in states else ""
     click.echo(f"{len(cells)} cells, {states.count('done')} done{failed}, {len(open_cells)} to run")
@@ -77,17 +70,3 @@ def command(
     if len(known) < len(open_cells):
         click.echo(f"no stored cell tells the time of {len(open_cells) - len(known)} of them (?)")
     return 0
-
-
-def _state(standing: Standing, job: Job) -> str:
-    """Where a cell stands as a run takes it, which looks at the deadline and the precision too."""
-    from bench.run.worker import kept
-
-    if standing.result is None or standing.state == "running":
-        return standing.state
-    end = kept(job)
-    if end is None:
-        return "outdated"
-    if end["end"] == "refused":
-        return standing.state
-    return "done" if end["result"]["status"] == "ok" else "failed"

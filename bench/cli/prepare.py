@@ -48,7 +48,8 @@ def _prepare(name: str, data_dir: Path | None) -> bool:
         click.echo(f"{shown}: no judge knows its images; a run measures RMSE, and neither FID nor SCC")
         return True
     try:
-        from bench.judges.finding import TRAINED, judge_at_hand, judge_for
+        from bench.judges.finding import judge_at_hand, judge_for
+        from bench.judges.known import TRAINED
 
         if name in TRAINED and judge_at_hand(name) is None:
             from bench.judges.training import train_judge

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -30,11 +31,16 @@ from bench.grid.grid import Grid
 @data_dir_option
 @results_option
 def command(
-    grid: Grid, place: Place, rerun: str | None, tensorboard: bool, data_dir: Path | None, results: Path
+    grid: Grid,
+    place: Place,
+    rerun: Literal["all", "failed"] | None,
+    tensorboard: bool,
+    data_dir: Path | None,
+    results: Path,
 ) -> int:
     """Run methods on incomplete images and record how well they fill them in."""
     cells = grid.cells()
-    from bench.run.running import run_cells
+    from bench.run.run_cells import run_cells
     from bench.run.tensorboard import EventFiles
 
     write_events = EventFiles(results).write if tensorboard else None

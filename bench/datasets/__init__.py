@@ -12,7 +12,17 @@ from bench.errors import BenchError
 from bench.util.files import expanded
 from bench.util.text import unknown
 
-__all__ = ["BUILT_IN", "Dataset", "called", "check_name", "is_named", "load", "registered", "subset"]
+__all__ = [
+    "BUILT_IN",
+    "Dataset",
+    "called",
+    "check_name",
+    "is_named",
+    "judge_of",
+    "load",
+    "registered",
+    "subset",
+]
 
 GROUP = "bench.datasets"
 BUILT_IN = ("mnist", "cifar10", "celeba")
@@ -80,6 +90,14 @@ def check_name(name: str) -> None:
 def is_named(name: str) -> bool:
     """Whether it is a data set's name, built in or a plugin's, and so no path. Raises as `registered`."""
     return name in BUILT_IN or name in registered()
+
+
+def judge_of(name: str) -> str | None:
+    """The classifier that judges a data set's images; None if there is none."""
+    if name not in BUILT_IN:
+        return None
+    judge: str = importlib.import_module(f"bench.datasets.{name}").JUDGE
+    return judge
 
 
 def registered() -> dict[str, EntryPoint]:

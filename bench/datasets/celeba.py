@@ -32,6 +32,9 @@ SHAPE = (3, SIZE, SIZE)
 RECIPE = "centre 108/178 of the width, bilinear antialiased to 32x32"
 TRAIN = 100_000
 OFFICIAL = 202_599
+JUDGE = "facenet"
+"""The classifier that judges these images."""
+
 CITATION = """@inproceedings{liu2015faceattributes,
   title = {Deep Learning Face Attributes in the Wild},
   author = {Liu, Ziwei and Luo, Ping and Wang, Xiaogang and Tang, Xiaoou},

@@ -37,6 +37,9 @@ BATCH_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"
 LARGEST_BYTES = 50_000_000
 """More than any batch; of what claims to be larger, no more than this is read."""
 SHAPE = (3, 32, 32)
+JUDGE = "resnet18"
+"""The classifier that judges these images."""
+
 CITATION = """@techreport{krizhevsky2009learning,
   title = {Learning multiple layers of features from tiny images},
   author = {Krizhevsky, Alex},

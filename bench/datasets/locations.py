@@ -10,8 +10,6 @@ from bench.errors import BenchError
 from bench.util.cache import cache_dir
 from bench.util.files import expanded
 
-FACENET_FILES = ("facenet.safetensors", "20180402-114759-vggface2.pt")
-
 
 def data_folder(data_dir: Path | None = None) -> Path | None:
     """The user's data folder: `data_dir`, or BENCH_DATA, or None where neither is given.
@@ -38,22 +36,6 @@ def data_folders(data_dir: Path | None = None) -> list[Path]:
 def weights_folder() -> Path:
     """Where judges trained on this machine are kept."""
     return cache_dir() / "judges"
-
-
-def facenet_file(data_dir: Path | None = None) -> Path | None:
-    """FaceNet's weights: the file that BENCH_FACENET names, else from the data folder or the judges' folder.
-
-    Raises:
-        BenchError: BENCH_FACENET names no file.
-    """
-    given = os.environ.get("BENCH_FACENET")
-    if given:
-        if not Path(given).is_file():
-            raise BenchError(f"BENCH_FACENET {given} is not a file; name the file with FaceNet's weights")
-        return Path(given)
-    folders = [folder for folder in (data_folder(data_dir), weights_folder()) if folder]
-    candidates = (folder / name for folder in folders for name in FACENET_FILES)
-    return next((path for path in candidates if path.is_file()), None)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ FILES = {
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
+JUDGE = "lenet"
+"""The classifier that judges these images."""
+
 CITATION = """@article{lecun1998gradient,
   title = {Gradient-based learning applied to document recognition},
   author = {LeCun, Yann and Bottou, L{\\'e}on and Bengio, Yoshua and Haffner, Patrick},

@@ -1,45 +1,30 @@
-"""Which judge a data set has, and where its weights lie."""
+"""A data set's judge, with its weights from wherever they lie."""
 
 from __future__ import annotations
 
 import functools
 import importlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
 from bench.classifiers import facenet, weights
-from bench.datasets.locations import FACENET_FILES, facenet_file, weights_folder
+from bench.datasets import BUILT_IN, judge_of
+from bench.datasets.locations import weights_folder
 from bench.errors import BenchError, Unavailable
 from bench.judges.judge import Judge, describe
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A judge that a command of ours trains: its module in `classifiers`, and its weights' name."""
-
-    module: str
-    weights: str
-    half: bool
-
-
-TRAINED = {
-    "mnist": Trained("bench.classifiers.lenet", "lenet-mnist", half=False),
-    "cifar10": Trained("bench.classifiers.resnet18", "resnet18-cifar10", half=True),
-}
+from bench.judges.known import FACENET, FACENET_FILES, TRAINED, Trained, facenet_file
 
 
 def judge_for(dataset: str, data_dir: Path | None = None) -> Judge:
     """The judge of a data set, with its weights.
 
-    LeNet judges MNIST, ResNet18 CIFAR-10, FaceNet CelebA. A user's own training counts first: weights come
-    from the cache folder, where `bench train-judge` puts them, then from the package. Nothing is trained
-    here.
+    LeNet judges MNIST, ResNet18 CIFAR-10, and FaceNet CelebA. Weights come from the cache folder, where
+    `bench train-judge` puts a user's own, and then from the package. Nothing is trained here.
 
     Args:
-        dataset: `mnist`, `cifar10`, `celeba`; any other has no judge.
-        data_dir: where FaceNet's weights are looked for.
+        dataset: `mnist`, `cifar10` or `celeba`; no other data set has a judge.
+        data_dir: a folder in which FaceNet's weights are looked for.
 
     Raises:
         Unavailable: the data set has no judge, or its weights cannot be had.
@@ -52,13 +37,13 @@ def judge_for(dataset: str, data_dir: Path | None = None) -> Judge:
 def _judge_for(dataset: str, data_dir: Path | None) -> Judge:
     if dataset in TRAINED:
         return _trained(dataset)
-    if dataset == "celeba":
+    if judge_of(dataset) == FACENET:
         return _facenet(data_dir)
-    raise Unavailable(f"no judge for the data set {dataset!r}; mnist, cifar10 and celeba have one")
+    raise Unavailable(f"no judge for the data set {dataset!r}; {', '.join(BUILT_IN)} have one")
 
 
 def judge_at_hand(dataset: str, data_dir: Path | None = None) -> Judge | None:
-    """As `judge_for`, but nothing is trained or fetched; None where that would be needed.
+    """As `judge_for`, but nothing is fetched; None if the judge has no weights here.
 
     Raises:
         Unavailable, BenchError: a file of weights is damaged.
@@ -76,7 +61,7 @@ def _trained(dataset: str) -> Judge:
 
 
 def _kept(spec: Trained) -> Judge | None:
-    """The judge with the cache folder's weights, else the package's; None where neither has them."""
+    """The judge with the cache folder's weights, else the package's; None if neither has them."""
     for folder in (weights_folder(), weights.PACKAGED):
         try:
             return _loaded(spec, folder)
@@ -115,7 +100,7 @@ def _facenet(data_dir: Path | None) -> Judge:
 
 
 def _facenet_here(data_dir: Path | None) -> Path | None:
-    """FaceNet's weights: a file for bench, else facenet-pytorch's own download; None where neither is there.
+    """A file with FaceNet's weights: one for bench, else what facenet-pytorch has fetched; None for neither.
 
     Raises:
         BenchError: BENCH_FACENET names no file.

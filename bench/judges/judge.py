@@ -1,4 +1,4 @@
-"""Which classifier judges a data set, and where its weights come from."""
+"""A judge: a classifier with its weights, and what it sees of images."""
 
 from __future__ import annotations
 
@@ -77,10 +77,10 @@ class Judge:
         return classes
 
     def features_of_complete(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """The features of images that many cells share, kept in the cache folder.
+        """The features of images that many cells share, (N, dimensions), kept in the cache folder.
 
-        Kept under the hash of the pixels and of the weights, so that neither can be mistaken; by kind of
-        device, since the last digits differ, and a perfect imputation's FID is 0.
+        Their file is named after a hash of the pixels, the weights and the kind of device. (The last digits
+        differ between kinds of devices, and the FID of a perfect imputation must be 0.)
         """
         identity = f"{images.shape} {self.metadata['weights']} {self.metadata['layer']} {self.device.type}"
         digest = hashlib.sha256(identity.encode())
@@ -108,7 +108,7 @@ class Judge:
 
 
 def best_device() -> torch.device:
-    """A GPU where there is one."""
+    """A GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

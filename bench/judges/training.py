@@ -19,7 +19,7 @@ from bench.classifiers import training, weights
 from bench.datasets.locations import weights_folder
 from bench.errors import BenchError
 from bench.judges import judge as judges
-from bench.judges.finding import TRAINED
+from bench.judges.known import TRAINED
 from bench.store.cell_folder import CellFolder, Held
 from bench.util.text import unknown
 
@@ -35,9 +35,9 @@ def _to_stderr(line: str) -> None:
 
 @contextlib.contextmanager
 def alone(say: Say = _to_stderr) -> Iterator[None]:
-    """Within it, no other process trains a judge into this cache folder; one that does is waited for.
+    """Within it, no other process trains a judge into this cache folder; wait for one that does.
 
-    All of them keep their checkpoints there, under the same names.
+    Trainings keep their checkpoints there, under the same names.
 
     Raises:
         BenchError: the folder cannot be written, or its file system knows no locks.
@@ -51,7 +51,7 @@ def alone(say: Say = _to_stderr) -> Iterator[None]:
 
 
 def _claimed(stack: contextlib.ExitStack) -> bool:
-    """Hold the judges' folder until the stack is closed, as a run holds a cell's; False where it is held."""
+    """Hold the judges' folder, as a run holds a cell's, until the stack is closed; False if it is held."""
     try:
         stack.enter_context(CellFolder(weights_folder(), Path()).claimed())
     except Held:
@@ -67,13 +67,13 @@ def train_judge(
     device: torch.device | None = None,
     say: Say = _to_stderr,
 ) -> dict[str, Any]:
-    """Train the judge of `dataset`, or go on from its checkpoint in the cache folder, and save it.
+    """Train the judge of a data set, or go on from its checkpoint in the cache folder, and save its weights.
 
-    Where another process trains a judge, this one waits for its end first. On a CPU, ResNet18 follows a
-    shorter schedule than on a GPU; the metadata tells which.
+    If another process trains a judge, wait for it first. On a CPU, ResNet18 follows a shorter schedule than
+    on a GPU; the metadata tells which.
 
     Args:
-        output: the folder for the weights; the cache folder where it is None.
+        output: the folder for the weights; None for the cache folder.
         say: takes lines about the progress.
 
     Returns:
@@ -137,7 +137,7 @@ def _provenance(data: datasets.Dataset, schedule: training.Schedule, device: tor
 
 
 def _reporter(say: Say) -> Callable[[training.TrainingProgress], None]:
-    """Says where the training stands: an estimate after its first steps, then twice a minute."""
+    """Tells where the training stands: an estimate after its first steps, then twice a minute."""
     last = 0.0
     calls = 0
 

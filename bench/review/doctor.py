@@ -19,7 +19,9 @@ from bench.util.text import clean
 
 Lines = Iterator["Finding"]
 MADE_AGAIN = ("complete", "incomplete", "decoded", "features", "methods")
-"""What of the cache a run makes by itself. What else is there was downloaded, trained or put there."""
+"""The parts of the cache that a run makes by itself. All else there was fetched, trained or put there."""
+DEFAULT = "mnist"
+"""The data set of the default run: what it lacks is broken."""
 LATEX = ("pdflatex", "xelatex", "lualatex", "tectonic")
 
 
@@ -28,10 +30,10 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        level: "ok"; "lacks", where something beyond the default run is not there; "broken", where the
+        level: "ok"; "lacks" if something is not there that the default run does not need; "broken" if the
             default run needs it.
         text: what was found.
-        advice: what to do about it; "" where nothing is wrong.
+        advice: what to do about it; "" if nothing is wrong.
     """
 
     level: str
@@ -42,7 +44,7 @@ class Finding:
 def diagnose(
     results: Path, data_dir: Path | None, plugins: tuple[Path, ...]
 ) -> Iterator[tuple[str, Finding]]:
-    """Look at everything; findings by topic. A look that fails is a finding too."""
+    """Look at everything: each finding with its topic. A look that fails is a finding too."""
     looks: tuple[tuple[str, Callable[[], Lines]], ...] = (
         ("versions", versions),
         ("extras", extras),
@@ -90,7 +92,7 @@ def extras() -> Lines:
     for extra in importlib.metadata.metadata("bench").get_all("Provides-Extra") or []:
         absent = [package for package in _required(extra) if _version(package) is None]
         if absent:
-            advice = f"where it is wanted: pip install 'bench[{extra}]'"
+            advice = f"if you want it: pip install 'bench[{extra}]'"
             yield Finding("lacks", f"{extra}: {', '.join(absent)} not installed", advice)
         else:
             yield Finding("ok", f"{extra}: installed")
@@ -121,7 +123,7 @@ def devices() -> Lines:
     yield Finding("ok", f"cpu: {cores()} cores for this process, precision {precision}")
     given = os.environ.get("OMP_NUM_THREADS")
     if given is not None and given != str(cores()):
-        text = f"OMP_NUM_THREADS is {given}: what runs outside the methods, such as scoring, keeps to that"
+        text = f"OMP_NUM_THREADS is {given}: whatever runs outside the methods, such as scoring, keeps to it"
         yield Finding("lacks", text, "unset it to use all cores")
     for number in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(number)
@@ -130,12 +132,12 @@ def devices() -> Lines:
         yield Finding("ok", f"cuda:{number}: {facts.name}, {memory:.0f} GiB, precision {precision}")
     if not torch.cuda.is_available():
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
-        advice = "for the preset paper, run where torch sees a GPU"
+        advice = "for the preset paper, run on a machine where torch sees a GPU"
         yield Finding("lacks", f"no GPU that torch {torch.__version__} ({built}) can use", advice)
 
 
 def data(data_dir: Path | None) -> Lines:
-    """The data sets: found or not, and MNIST, which the default run takes, verified."""
+    """The data sets: whether each is found. MNIST, which the default run takes, is verified too."""
     from bench.datasets import BUILT_IN, load
     from bench.datasets.locations import Listing, data_folder
 
@@ -144,10 +146,10 @@ def data(data_dir: Path | None) -> Lines:
     for name in BUILT_IN:
         try:
             listing: Listing = importlib.import_module(f"bench.datasets.{name}").listing(data_dir)
-            if name == "mnist":
+            if name == DEFAULT:
                 load(name, data_dir)
         except BenchError as error:
-            yield Finding("broken" if name == "mnist" else "lacks", str(error), "put other files there")
+            yield Finding("broken" if name == DEFAULT else "lacks", str(error), "put other files there")
             continue
         if listing.path is None:
             yield Finding("lacks", f"{name}: not found", f"bench prepare --dataset {name}, or --data-dir")
@@ -157,38 +159,30 @@ def data(data_dir: Path | None) -> Lines:
 
 
 def judges(data_dir: Path | None) -> Lines:
-    """The judges: their weights, and how often they are right. None is trained or fetched."""
-    from bench.datasets.locations import FACENET_FILES, weights_folder
-    from bench.judges.finding import TRAINED, judge_at_hand
+    """The judges: whether their weights are here, and how often they are right. Nothing is fetched."""
+    from bench.datasets import BUILT_IN
+    from bench.judges.finding import judge_at_hand
+    from bench.judges.known import what_is_lacking
 
-    for dataset in (*TRAINED, "celeba"):
+    for dataset in BUILT_IN:
         try:
             judge = judge_at_hand(dataset, data_dir)
         except (BenchError, Unavailable) as error:
-            yield Finding(
-                "broken" if dataset == "mnist" else "lacks", f"{dataset}: {error}", "replace the file"
-            )
+            level = "broken" if dataset == DEFAULT else "lacks"
+            yield Finding(level, f"{dataset}: {error}", "replace the file")
             continue
-        if judge is None and dataset == "celeba":
-            advice = (
-                f"put {FACENET_FILES[1]} into {weights_folder()}, or set BENCH_FACENET to it; "
-                "bench rescore --dataset celeba then scores what was run without"
-            )
-            yield Finding(
-                "lacks", "celeba: FaceNet's weights are not here; a run tries to fetch them", advice
-            )
-        elif judge is None:
-            advice = f"bench prepare --dataset {dataset} trains it ahead of time"
-            yield Finding("lacks", f"{dataset}: its judge has no weights here", advice)
-        else:
-            facts = judge.metadata
-            right = facts.get("accuracy")
-            told = f", right on {right:.2%} of the test images" if isinstance(right, float) else ""
-            yield Finding("ok", f"{dataset}: {judge.name}{told}, weights {str(facts['weights'])[:19]}")
+        if judge is None:
+            lacking, advice = what_is_lacking(dataset)
+            yield Finding("lacks", f"{dataset}: {lacking}", advice)
+            continue
+        facts = judge.metadata
+        right = facts.get("accuracy")
+        told = f", right on {right:.2%} of the test images" if isinstance(right, float) else ""
+        yield Finding("ok", f"{dataset}: {judge.name}{told}, weights {str(facts['weights'])[:19]}")
 
 
 def methods(plugins: tuple[Path, ...]) -> Lines:
-    """Every method that is installed or given: whether it can be loaded, and what it lacks."""
+    """Every method that is installed or given: whether it can be loaded, and which packages it lacks."""
     from bench.plugins.registry import describe_all, find_methods
 
     known = find_methods(plugins)
@@ -225,7 +219,7 @@ def other_plugins() -> Lines:
 
 
 def folders(results: Path) -> Lines:
-    """Whether results and caches can be written, and the room there."""
+    """Whether results and caches can be written, and how much room there is."""
     for what, folder, remedy in (
         ("results", results, "choose another --results"),
         ("the cache", cache_dir(), "set BENCH_CACHE to another folder"),
@@ -262,5 +256,5 @@ def latex() -> Lines:
     if found:
         yield Finding("ok", f"{found[0]} compiles the tables")
     else:
-        advice = "where you want that: install TeX Live or Tectonic"
+        advice = "if you want that: install TeX Live or Tectonic"
         yield Finding("lacks", "no LaTeX: tables are written, but cannot be compiled here", advice)

@@ -1,4 +1,4 @@
-"""A stored cell run again from its own record, and how far the numbers differ."""
+"""Running a stored cell again from its own record, and comparing the numbers."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from bench.problem.posing import Problem, facts_of
 from bench.review.status import problem_of, rebuild
 from bench.run.executors.local import Local
 from bench.run.machine import Machine, machine_for
-from bench.run.running import run_cells
+from bench.run.run_cells import run_cells
+from bench.store.provenance import provenance
 from bench.store.results import Metric, Result, read_result
 
 TOLERANCE = 0.01
-"""How far a number without an interval may be off, as a fraction of the stored one."""
+"""How much a number without an interval may differ, as a fraction of the stored one."""
 
 MOST_THREADS = 4096
-"""More than that in a record is no number of threads."""
+"""A larger number in a record is no number of threads."""
 
 LONGEST_SECONDS = 1e9
-"""More than that in a record is no deadline."""
+"""A larger number in a record is no deadline."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric then and now.
+    """One metric, as it was stored and as it is now.
 
     Attributes:
         verdict: "exact", "within" or "off".
@@ -48,9 +49,9 @@ class Reproduction:
     """A cell ready to be run again.
 
     Attributes:
-        stored: what was measured then.
-        cell, machine: what is run now.
-        remarks: what is not as it was, a line each.
+        stored: what was measured.
+        cell, machine: what is run now, and where.
+        remarks: what differs from the record, a line each.
     """
 
     stored: Result
@@ -62,7 +63,7 @@ class Reproduction:
         """Run the cell in a results folder that is dropped afterwards.
 
         Raises:
-            BenchError: as `bench.run.running.run_cells`.
+            BenchError: as `bench.run.run_cells.run_cells`.
         """
         with tempfile.TemporaryDirectory(prefix="bench-reproduce-") as folder:
             root = Path(folder)
@@ -78,15 +79,15 @@ def prepare(
     device: str | None = None,
     timeout: float | None = None,
 ) -> Reproduction:
-    """Make of a result's own record what is to be run again.
+    """What is to be run again, from a result's own record.
 
     Args:
         dataset: the path of a data set that is known by its path only, which no record holds.
-        device: where to compute; as recorded where None.
-        timeout: seconds the fit may take; as recorded where None.
+        device: where to compute; None takes the recorded device.
+        timeout: how many seconds the fit may take; None takes the recorded time.
 
     Raises:
-        BenchError: the method, the data or the device cannot be had here, or are not those of the record.
+        BenchError: the method, the data or the device are not here, or are not those of the record.
     """
     known = find_methods(plugins)
     named = [known[stored.cell.method]] if stored.cell.method in known else []
@@ -109,7 +110,7 @@ def prepare(
 
 
 def _deadline(stored: Result) -> float | None:
-    """The recorded deadline in seconds; None where there was none, or what stands there is none."""
+    """The recorded deadline in seconds; None if there is none, or what is recorded cannot be one."""
     seconds = stored.provenance.get("timeout")
     return seconds if isinstance(seconds, int | float) and 1 <= seconds <= LONGEST_SECONDS else None
 
@@ -132,10 +133,10 @@ def measured_on(stored: Result, dataset: str | None = None) -> Problem:
 
 
 def _overrides(stored: Result, cell: Cell) -> dict[str, Any]:
-    """The settings of then, as overrides of today's.
+    """The recorded settings, as overrides of today's.
 
     Raises:
-        BenchError: the method has one of them no more, or takes another type of value for it.
+        BenchError: the method has no such setting any more, or takes another type of value for it.
     """
     description: Description = cell.description
     now = replace(cell, overrides={}).settings
@@ -149,10 +150,13 @@ def _overrides(stored: Result, cell: Cell) -> dict[str, Any]:
 
 
 def check_facts(stored: Result, facts: Mapping[str, Any]) -> None:
-    """Raises BenchError where the data set has other pixels here, or other ones go missing.
+    """Refuse a data set that has other pixels here, or of which other pixels go missing.
 
     Args:
         facts: of the posed problem (`bench.problem.posing.facts_of`).
+
+    Raises:
+        BenchError: they differ.
     """
     for what, then, now in (
         (
@@ -167,14 +171,12 @@ def check_facts(stored: Result, facts: Mapping[str, Any]) -> None:
 
 
 def _remarks(stored: Result, cell: Cell, machine: Machine) -> Iterator[str]:
-    """What is not as it was."""
-    from bench.store.provenance import provenance
-
+    """What differs from the record."""
     then, now = stored.provenance, provenance(machine.device, machine.threads, machine.precision)
     if stored.stopped:
         yield (
-            f"how far the fit comes: it was ended early ({stored.stopped}), and the clock ends no two fits "
-            "at the same step, so that the numbers cannot be expected to come out again"
+            f"how far the fit comes: it was ended early ({stored.stopped}), and no two fits come equally far "
+            "in the same time, so the numbers cannot be expected to come out again"
         )
     deadlines = _deadline(stored), machine.timeout
     if deadlines[0] != deadlines[1]:
@@ -203,10 +205,10 @@ def _plain(value: Any) -> str:
 
 
 def compare(then: Result, now: Result) -> list[Comparison]:
-    """Each metric of then beside the one of now; for a cell that failed, how it ended.
+    """Compare each stored metric with the one of now; if a cell failed, compare how it ended.
 
-    "exact": the same number. "within": in the stored 95 % interval or, where there is none, within
-    `TOLERANCE` of the stored number. "off": neither, or no number now.
+    "exact": the number is the same. "within": it lies in the stored 95 % interval or, if none is stored,
+    within `TOLERANCE` of the stored number. "off": neither, or there is no number now.
     """
     if not (then.ok and now.ok):
         same = then.status == now.status

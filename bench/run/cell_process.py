@@ -1,166 +1,116 @@
 """`python -m bench.run.cell_process`: the process of one cell.
 
-It lets the method work in another process, then scores.
-
-Its job: `method` (what the method's process gets), `posed` (the posed problem's folders and facts), `folder`
-(the cell's), `dataset`, `data_dir`, `device`, `threads`, `precision`, `timeout` and `memory`. It tells each
-`stage` when it begins (fitting, scoring), the method's `progress`, and at the end one of `outcome` (what the
-result holds beside what was known before), `stopped`, or `refused` with what a user must put right.
+It gets a `CellJob`, lets the method work in another process, and then scores. It tells each stage when it
+begins, passes on the method's progress, and tells at the end what has become of the cell.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import signal
 import threading
-import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from bench.errors import BenchError
-from bench.problem.posing import PosedProblem
+from bench.metrics import score_all
+from bench.metrics.scoring import scoring_of
+from bench.run import events
+from bench.run.job import CellJob, MethodJob
+from bench.run.limits import Limits
 from bench.store.cell_folder import CellFolder
 from bench.store.provenance import provenance
 from bench.util.failures import failure
 from bench.util.files import CannotWrite, telling_of_a_full_disk
-from bench.util.processes import (
-    STOP_SECONDS,
-    Child,
-    Event,
-    Parent,
-    end_descendants,
-    held_bytes,
-    inherit_orphans,
-    keep_from_children,
-    resident_bytes,
-)
-
-STARTUP_SECONDS = 600.0
-"""How long a method's process may take to begin: packages on a network file system load slowly."""
+from bench.util.process_tree import end_descendants, inherit_orphans
+from bench.util.processes import STOP_SECONDS, Child, Parent, keep_from_children
 
 STOPPED = 3
 """The exit status of a cell that was asked to stop."""
 
 
-def grace(timeout: float) -> float:
-    """How long past its deadline a method may take to stop by itself and impute, in seconds."""
-    return min(60.0, max(5.0, timeout))
+def run_method(job: MethodJob, parent: Parent, stop: threading.Event) -> tuple[events.MethodOutcome, int]:
+    """Let the method fit and impute in a process of its own.
 
-
-class Limits:
-    """Ends the method's process when it is late or holds too much memory; notes why.
-
-    Attributes:
-        outcome: `status` and `error` where it was ended.
+    Returns:
+        What has become of the method, and how many processes it left behind.
     """
-
-    def __init__(self, method: Child, timeout: float | None, memory: float | None) -> None:
-        self._method = method
-        self._seconds = None if timeout is None else timeout + grace(timeout)
-        self._latest = (
-            math.inf if self._seconds is None else time.monotonic() + STARTUP_SECONDS + self._seconds
-        )
-        self._bytes = None if memory is None else memory * 1e9
-        self.outcome: dict[str, Any] | None = None
-
-    def begin(self) -> None:
-        """The fit begins now; what came before, as slow as its disk, is not the method's."""
-        if self._seconds is not None:
-            self._latest = time.monotonic() + self._seconds
-
-    def __call__(self) -> None:
-        if time.monotonic() > self._latest:
-            self._method.show_stack()
-            self._end("timeout", "it did not stop at its deadline and was ended")
-        elif self._bytes is not None and resident_bytes() > self._bytes:
-            # What is resident may be files, which the kernel can take back; to tell them apart is slow.
-            held = held_bytes()
-            if held > self._bytes:
-                error = f"its processes held {held / 1e9:.2f} GB; --memory allows {self._bytes / 1e9:g}"
-                self._end("out-of-memory", error)
-
-    def _end(self, status: str, error: str) -> None:
-        self.outcome = {"status": status, "error": error}
-        self._method.end()
-
-
-def run_method(job: dict[str, Any], parent: Parent, stop: threading.Event) -> dict[str, Any]:
-    """Let the method fit and impute in a process of its own; what became of it, with `status`."""
-    told: dict[str, Any] = {}
-
-    def hear(event: Event) -> None:
-        if "outcome" in event:
-            told.update(event["outcome"])
-        elif "begun" in event:
-            limits.begin()
-            parent.tell({"stage": "fitting"})
-        else:
-            parent.tell(event)
-
-    lock = job["method"]["lock"]
     method = Child(
         "bench.run.method_process",
-        job["method"],
-        {"OMP_NUM_THREADS": str(job["threads"]), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"},
+        job.as_json(),
+        {"OMP_NUM_THREADS": str(job.threads), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"},
+        inherited=[job.lock],
         patience=STOP_SECONDS + 2,
-        inherited=[lock],
     )
-    keep_from_children(lock)
-    limits = Limits(method, job["timeout"], job["memory"])
+    keep_from_children(job.lock)
+    limits = Limits(method, job.timeout, job.memory)
 
     def tick() -> None:
         if stop.is_set():
             method.ask_to_stop()
         else:
-            limits()
+            limits.check()
 
-    method.follow(hear, tick)
+    told: events.MethodOutcome | None = None
+    try:
+        for line in method.messages(tick):
+            event = events.read_method_event(line)
+            if isinstance(event, events.MethodOutcome):
+                told = event
+            elif isinstance(event, events.Begun):
+                limits.begin()
+                parent.tell(events.Stage(name="fitting"))
+            else:
+                parent.tell(event)
+    except events.NoEvent as error:
+        told = events.MethodOutcome(status="failed", error=f"its process sent what is no event: {error}")
     left_behind = method.left_behind | end_descendants()
-    if limits.outcome is not None:
-        return limits.outcome
-    if not told:
-        error = f"the method's process ended without an outcome ({method.how_it_ended})"
-        if method.out_of_memory:
-            return {"status": "out-of-memory", "error": f"{error}: the kernel had no memory left"}
-        return {"status": "failed", "error": error}
-    return told | ({"processes_ended": len(left_behind)} if left_behind else {})
+    return limits.outcome or told or without_a_word(method), len(left_behind)
 
 
-def score(job: dict[str, Any], folder: CellFolder) -> dict[str, Any]:
-    """Open the truth, paste the observed pixels over the imputation, and measure."""
-    from bench.metrics import score_all
-    from bench.metrics.scoring import scoring_of
+def without_a_word(method: Child) -> events.MethodOutcome:
+    """What has become of a method whose process ended without telling."""
+    error = f"the method's process ended without an outcome ({method.how_it_ended})"
+    if method.out_of_memory:
+        error += ": the kernel had no memory left"
+        return events.MethodOutcome(status="out-of-memory", error=error)
+    return events.MethodOutcome(status="failed", error=error)
 
-    given = job["posed"]
-    posed = PosedProblem(Path(given["incomplete"]), Path(given["complete"]), given["facts"])
-    data_dir = None if job["data_dir"] is None else Path(job["data_dir"])
-    scoring = scoring_of(posed, folder.imputed, job["dataset"], data_dir)
+
+def score(job: CellJob, folder: CellFolder) -> events.Facts:
+    """Open the complete images, paste the observed pixels over the imputation, and measure."""
+    scoring = scoring_of(job.posed, folder.imputed, job.dataset, job.data_dir)
     folder.write_samples(scoring.truth, scoring.observed, scoring.imputed)
     scores = score_all(scoring)
     folder.write_per_image(scoring.per_image)
     return scores
 
 
-def scored(job: dict[str, Any], folder: CellFolder) -> dict[str, Any]:
-    """The metrics, or why there are none: scoring that fails costs its own cell only.
+def scored(job: CellJob, outcome: events.CellOutcome) -> events.CellOutcome:
+    """The outcome with its metrics, or with the reason why there are none.
+
+    Scoring that fails costs its own cell only.
 
     Raises:
         CannotWrite: the disk is full.
     """
+    folder = CellFolder(job.folder, Path())
     try:
         with telling_of_a_full_disk(folder.path):
-            return {"metrics": score(job, folder)}
+            return outcome.model_copy(update={"metrics": score(job, folder)})
     except CannotWrite:
         raise
     except Exception as error:
-        return failure(error, "scoring: ")
+        return outcome.model_copy(update=failure(error, "scoring: "))
 
 
 @contextlib.contextmanager
-def leaving_when_asked(stop: threading.Event) -> Any:
-    """Within it, nothing is lost by leaving at once: the fit is over and its checkpoint written."""
+def leaving_when_asked(stop: threading.Event) -> Iterator[None]:
+    """Within it, the process leaves at once when it is asked to stop.
+
+    Nothing is lost: the fit is over, and its checkpoint is written.
+    """
     over = threading.Event()
 
     def leave() -> None:
@@ -173,20 +123,32 @@ def leaving_when_asked(stop: threading.Event) -> Any:
     over.set()
 
 
-def run(job: dict[str, Any], parent: Parent, stop: threading.Event) -> Event:
-    """Fit, impute and score; the last event to tell."""
-    folder = CellFolder(Path(job["folder"]), Path())
-    outcome = run_method(job, parent, stop)
-    if stop.is_set() and outcome["status"] != "ok":
-        return {"stopped": True}
-    if outcome["status"] == "cannot-write":
-        raise CannotWrite(outcome["error"])
+def run(job: CellJob, parent: Parent, stop: threading.Event) -> events.CellOutcome | events.Stopped:
+    """Fit, impute and score.
+
+    Raises:
+        CannotWrite: the disk is full.
+    """
+    method = job.method
+    told, left_behind = run_method(method, parent, stop)
+    if stop.is_set() and told.status != "ok":
+        return events.Stopped()
+    if told.status == "cannot-write":
+        raise CannotWrite(told.error)
+    outcome = events.CellOutcome(
+        status=told.status,
+        error=told.error,
+        traceback=told.traceback,
+        cost=told.cost,
+        fit=told.fit,
+        processes_ended=left_behind or None,
+    )
     with leaving_when_asked(stop):
-        if outcome["status"] == "ok":
-            parent.tell({"stage": "scoring"})
-            outcome |= scored(job, folder)
-        outcome["provenance"] = provenance(job["device"], job["threads"], job["precision"])
-        return {"outcome": outcome}
+        if outcome.status == "ok":
+            parent.tell(events.Stage(name="scoring"))
+            outcome = scored(job, outcome)
+        origin = provenance(method.device, method.threads, method.precision)
+        return outcome.model_copy(update={"provenance": origin})
 
 
 def main() -> None:
@@ -195,12 +157,13 @@ def main() -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     parent.on_stop(stop.set)
-    job = parent.job
+    job = CellJob.model_validate(parent.job)
+    last: events.CellOutcome | events.Stopped | events.Refused
     try:
-        with telling_of_a_full_disk(Path(job["folder"])):
+        with telling_of_a_full_disk(job.folder):
             last = run(job, parent, stop)
     except BenchError as error:
-        last = {"refused": str(error)}
+        last = events.Refused(why=str(error))
     parent.tell(last)
 
 

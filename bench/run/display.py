@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from bench.run import events
 from bench.util.text import clean
 
 PLAIN_SECONDS = 15.0
 
 
 class _Console(Console):
-    """A console whose reader may go: the results still count."""
+    """A console whose reader may go away: the run goes on without a word."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -52,10 +53,11 @@ class Display:
 
     @contextmanager
     def cell(self, number: int, title: str, again: bool = False) -> Iterator[CellDisplay]:
-        """Show one cell, the `number`-th of all, until the block ends; several may be shown at a time.
+        """Show one cell until the block ends. Several cells may be shown at a time.
 
         Args:
-            again: it was shown before, and no line need tell of it.
+            number: which of the cells it is, from 1.
+            again: whether it was shown before, so that no line tells that it started.
         """
         heading = f"[{number}/{self.cells}] {title}"
         if not self.console.is_terminal:
@@ -74,14 +76,14 @@ class Display:
                 self._bar.stop()
 
     def line(self, text: str) -> None:
-        """One line that stays."""
-        # It may hold what a plugin says of its failure.
+        """Print one line that stays."""
+        # The line may hold what a plugin says of its failure.
         with suppress(OSError):
             self.console.print(clean(text))
 
 
 class CellDisplay:
-    """Takes in what a cell tells and shows it, now and then."""
+    """Shows what a cell tells, now and then."""
 
     def __init__(self, display: Display, heading: str, task: Any) -> None:
         self.display = display
@@ -90,25 +92,26 @@ class CellDisplay:
         self._first: tuple[float, int] | None = None
         self._shown = time.monotonic()
 
-    def __call__(self, event: Mapping[str, Any]) -> None:
-        if "progress" in event:
-            self._show(event["progress"])
-        elif "stage" in event and self.task is not None:
-            self.display._bar.update(self.task, completed=0, total=None, where=event["stage"])
+    def __call__(self, event: events.News) -> None:
+        if isinstance(event, events.Progress):
+            self._show(event)
+        elif self.task is not None:
+            self.display._bar.update(self.task, completed=0, total=None, where=event.name)
 
-    def _show(self, progress: Mapping[str, Any]) -> None:
+    def _show(self, progress: events.Progress) -> None:
         now = time.monotonic()
         if self._first is None:
-            self._first = now, progress["step"]
+            self._first = now, progress.step
         since, start = self._first
-        speed = (progress["step"] - start) / (now - since) if now > since else 0.0
-        losses = [f"{clean(name)} {value:.4g}" for name, value in progress["losses"].items()]
+        speed = max(0.0, (progress.step - start) / (now - since)) if now > since else 0.0
+        losses = [f"{clean(name)} {value:.4g}" for name, value in progress.losses.items()]
         known = [f"{speed:.1f} steps/s"] if speed else []
-        where = ", ".join([f"epoch {progress['epoch']}/{progress['epochs']}", *losses, *known])
+        where = ", ".join([f"epoch {progress.epoch}/{progress.epochs}", *losses, *known])
         if self.task is not None:
-            bar = self.display._bar
-            bar.update(self.task, completed=progress["step"], total=progress["steps"], where=where)
+            total = progress.steps or None
+            self.display._bar.update(self.task, completed=progress.step, total=total, where=where)
         elif now - self._shown >= PLAIN_SECONDS:
             self._shown = now
-            left = f", {(progress['steps'] - progress['step']) / speed:.0f} s left" if speed else ""
+            seconds = max(0, progress.steps - progress.step) / speed if speed else 0
+            left = f", {seconds:.0f} s left" if seconds else ""
             self.display.line(f"{self.heading}: {where}{left}")

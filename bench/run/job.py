@@ -1,73 +1,135 @@
-"""A cell to be run, as plain JSON that can go to another process or machine."""
+"""Jobs: a cell to be run, typed, and as JSON wherever it goes to another process or machine."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from bench.grid.cell import Cell
-from bench.plugins.registry import Description, Setting, Source
-from bench.problem.posing import Problem
+from bench.grid.counting import Asked
+from bench.problem.posing import PosedProblem
 from bench.run.machine import Machine
 from bench.store.cell_folder import CellFolder
 from bench.store.provenance import command
 from bench.util.files import expanded
 
-Job = dict[str, Any]
+Rerun = Literal["all", "failed", "anew"]
+"""Which cells are run although they have a result: "all" of them from the beginning; those that "failed";
+or "anew", all of them, but from their newest checkpoint."""
 
 
-def new_job(cell: Cell, root: Path, machine: Machine, rerun: str | None) -> Job:
-    """A cell as JSON.
+class _Job(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def as_json(self) -> dict[str, Any]:
+        """The job as JSON, from which `model_validate` makes it again."""
+        return self.model_dump(mode="json")
+
+
+class Job(_Job):
+    """A cell, and how a run asks for it.
+
+    Attributes:
+        results: the results' root folder.
+        machine: where and how the cell runs; its precision "auto" is settled where it runs.
+        rerun: as `Rerun`; None runs only what has no result.
+        folder: the working folder of the run.
+        environment: bench's variables there.
+        command: the command line.
+        before: the identity (`identity`) of the result that was stored when the job was given away; None
+            for none.
+    """
+
+    cell: Cell
+    results: Path
+    machine: Machine
+    rerun: Rerun | None
+    folder: Path
+    environment: dict[str, str]
+    command: str
+    before: tuple[str | None, str | None] | None = None
+
+    @property
+    def cell_folder(self) -> CellFolder:
+        """Where the cell's result lies."""
+        return CellFolder(self.results, self.cell.path)
+
+    @property
+    def asked(self) -> Asked:
+        """What the run asks for beside the cell, for `bench.grid.counting`."""
+        rerun = "all" if self.rerun == "anew" else self.rerun
+        return Asked(rerun, self.machine.timeout, self.machine.precision)
+
+
+class MethodJob(_Job):
+    """What a method's process gets: no complete image, no label, and no folder that holds any.
+
+    Attributes:
+        reference, settings: the method (`bench.plugins.registry.Source`) and every setting's value.
+        seed: of the cell.
+        incomplete: the folder of the posed problem's incomplete arrays.
+        checkpoints: the folder of the fit's checkpoints.
+        output: the file that the imputation goes to.
+        lock: an open file that holds the cell for as long as the process runs.
+        device, threads, precision, timeout, memory: as `Machine`.
+    """
+
+    reference: str
+    settings: dict[str, Any]
+    seed: int
+    incomplete: Path
+    checkpoints: Path
+    output: Path
+    lock: int
+    device: str
+    threads: int
+    precision: str
+    timeout: float | None
+    memory: float | None
+
+
+class CellJob(_Job):
+    """What a cell's process gets.
+
+    Attributes:
+        method: what it hands on to the method's process.
+        posed: the posed problem.
+        folder: where what the cell writes lies until its result is stored.
+        dataset: the name or the path of the data set.
+        data_dir: as `Machine`.
+    """
+
+    method: MethodJob
+    posed: PosedProblem
+    folder: Path
+    dataset: str
+    data_dir: Path | None
+
+
+def new_job(cell: Cell, root: Path, machine: Machine, rerun: Rerun | None) -> Job:
+    """A cell as a job.
 
     Args:
-        cell: what to run.
         root: the results' root folder.
         machine: where and how.
-        rerun: "all" runs it even where a result is stored, "failed" where that is a failure.
+        rerun: as `Job.rerun`.
     """
-    data_dir = None if machine.data_dir is None else str(expanded(machine.data_dir).resolve())
-    return {
-        "cell": dataclasses.asdict(cell),
-        "path": str(cell.path),
-        "results": str(root.resolve()),
-        "machine": dataclasses.asdict(machine) | {"data_dir": data_dir},
-        "rerun": rerun,
-        "folder": str(Path.cwd()),
-        "environment": {name: value for name, value in os.environ.items() if name.startswith("BENCH_")},
-        "command": command(),
-    }
+    data_dir = None if machine.data_dir is None else expanded(machine.data_dir).resolve()
+    return Job(
+        cell=cell,
+        results=root.resolve(),
+        machine=replace(machine, data_dir=data_dir),
+        rerun=rerun,
+        folder=Path.cwd(),
+        environment={name: value for name, value in os.environ.items() if name.startswith("BENCH_")},
+        command=command(),
+    )
 
 
-def cell_of(job: Job) -> Cell:
-    """The cell that a job holds."""
-    given = job["cell"]
-    problem: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in given["problem"].items()
-    }
-    about = dict(given["description"])
-    about["settings"] = {name: Setting(**facts) for name, facts in about["settings"].items()}
-    about["requires"] = tuple(about["requires"])
-    parts = {
-        "problem": Problem(**problem),
-        "source": Source(**given["source"]),
-        "description": Description(**about),
-    }
-    return Cell(**given | parts)
-
-
-def machine_of(job: Job) -> Machine:
-    """Where and how a job runs."""
-    given = dict(job["machine"])
-    given["data_dir"] = None if given["data_dir"] is None else Path(given["data_dir"])
-    if given["precision"] == "auto":
-        from bench.run.machine import has_fast_bfloat16
-
-        given["precision"] = "bfloat16" if has_fast_bfloat16(given["device"]) else "float32"
-    return Machine(**given)
-
-
-def folder_of(job: Job) -> CellFolder:
-    """The folder of a job's cell."""
-    return CellFolder(Path(job["results"]), Path(job["path"]))
+def identity(result: dict[str, Any] | None) -> tuple[str | None, str | None] | None:
+    """What tells a stored result from an earlier one of the same cell: its key and its date."""
+    return None if result is None else (result.get("key"), result.get("provenance", {}).get("date"))

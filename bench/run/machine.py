@@ -73,9 +73,15 @@ def machine_for(
         BenchError: there is no such device here.
     """
     device = settle_device(device)
-    if precision == "auto":
-        precision = "bfloat16" if has_fast_bfloat16(device) else "float32"
+    precision = settle_precision(precision, device)
     return Machine(device, threads or max(1, cores() // jobs), precision, data_dir, timeout, memory)
+
+
+def settle_precision(precision: str, device: str) -> str:
+    """The precision that "auto" stands for on a device of this machine, or the one given."""
+    if precision != "auto":
+        return precision
+    return "bfloat16" if has_fast_bfloat16(device) else "float32"
 
 
 def gpus_of(device: str) -> list[str]:

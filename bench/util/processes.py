@@ -1,15 +1,14 @@
-"""Processes of ours that get a job, tell what they do, and end when their parent does.
+"""Processes that we start and watch: `Child` is such a process seen by its parent, `Parent` the other way.
 
-A child reads its job, one line of JSON, from its standard input, and stops when that closes: whether
-its parent asked for it, ended, or was killed. What it tells goes back over a pipe, a line of JSON each.
-Whatever it started and left behind is found and ended: by descent where the parent is made to inherit
-orphans (Linux), and by a token in the environment everywhere.
+A child reads its job, one line of JSON, from its standard input. When that input closes the child stops:
+its parent asked for it, has ended, or was killed. A child sends messages, one line of JSON each, over a
+pipe of its own. When a child has ended, what it started and left behind is found and ended too: by its
+parents, by its process group, and by a mark in the environment.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import secrets
@@ -19,203 +18,314 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
-TOKEN = "BENCH_PROCESS"
+from bench.util.process_tree import TOKEN, end_each, left_of, oom_kills
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 EVENTS = "BENCH_EVENTS"
+"""The variable that tells a child the number of its open pipe."""
+
 TICK_SECONDS = 0.2
 STOP_SECONDS = 30.0
 """How long a child that was asked to stop may take to write its checkpoint."""
 
-_PR_SET_CHILD_SUBREAPER = 36
-
-Event = Mapping[str, Any]
+LONGEST_MESSAGE = 64_000_000
+"""Bytes. A longer message is cut, and so cannot be read: no message of ours is nearly as long."""
 
 
 class Child:
-    """A module of ours, run as a process in a session of its own.
+    """A process that this one starts and watches, in a session of its own.
 
     Attributes:
-        left_behind: the numbers of processes it had started that had to be ended when it had ended.
+        left_behind: the numbers of the processes that it left running and that were ended after it.
 
     Args:
-        module: run as `python -m MODULE`.
-        job: what it gets; JSON.
-        environment: variables beside ours.
-        output: takes what it prints; where None, it prints where we do.
-        inherited: open files that it gets under the same numbers.
-        patience: seconds it may take to end when it was asked to; more than it gives its own children.
+        main: a module, which is run as `python -m MODULE`; or a function, which is called in a fork.
+        job: what the child is to do, as JSON.
+        environment: variables to set beside ours.
+        output: takes what the child prints; if None, the child prints where we do.
+        inherited: open files that a module's process gets under the same numbers.
+        folder: where the child runs; if None, where we do.
+        patience: how many seconds the child may take to end after it was asked to.
+        ending: how many seconds the processes that it left behind may take to end by themselves.
     """
 
     def __init__(
         self,
-        module: str,
-        job: Mapping[str, Any],
+        main: str | Callable[[], None],
+        job: Any,
         environment: Mapping[str, str],
-        patience: float,
+        *,
         output: Callable[[bytes], Any] | None = None,
         inherited: Iterable[int] = (),
+        folder: Path | None = None,
+        patience: float = STOP_SECONDS,
+        ending: float = 0.0,
     ) -> None:
-        # A child's child has a token that begins with the child's, and so is found by either.
+        # A child's child has a token that begins with the child's, so each finds its own.
         self.token = f"{os.environ.get(TOKEN, '')}/{secrets.token_hex(16)}"
         self.left_behind: set[int] = set()
-        self._patience = patience
+        self._patience, self._ending = patience, ending
         self._output = output
-        self._oom_kills = _oom_kills()
+        self._oom_kills = oom_kills()
         self._asked: float | None = None
-        reading, writing = os.pipe()
-        with contextlib.closing(os.fdopen(writing, "wb")):
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE if output else None,
-                stderr=subprocess.STDOUT if output else None,
-                env=os.environ | environment | {TOKEN: self.token, EVENTS: str(writing)},
-                pass_fds=[writing, *inherited],
+        self._asking, self._telling, self._printing = _Pipe(), _Pipe(), _Pipe() if output else None
+        own = {**environment, TOKEN: self.token, EVENTS: str(self._telling.write)}
+        streams = (self._asking.read, self._printing.write if self._printing else None)
+        if isinstance(main, str):
+            self._process: subprocess.Popen[bytes] | _Fork = subprocess.Popen(
+                [sys.executable, "-P", "-m", main],
+                stdin=streams[0],
+                stdout=streams[1],
+                stderr=streams[1],
+                cwd=folder,
+                env=os.environ | own,
+                pass_fds=[self._telling.write, *inherited],
                 start_new_session=True,
             )
-        self._events = os.fdopen(reading, "rb")
-        self._line = b""
-        assert self.process.stdin is not None
+        else:
+            ours = [self._asking.write, self._telling.read]
+            if self._printing:
+                ours.append(self._printing.read)
+            self._process = _Fork(main, own, streams, ours)
+        self._asking.close_read()
+        self._telling.close_write()
+        if self._printing:
+            self._printing.close_write()
         with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(job).encode() + b"\n")
-            self.process.stdin.flush()
+            _write_all(self._asking.write, json.dumps(job).encode() + b"\n")
 
-    def follow(self, told: Callable[[Event], None], tick: Callable[[], None]) -> None:
-        """Pass on what the child tells and prints until it has ended; end it where one of the two raises.
+    @property
+    def pid(self) -> int:
+        """The child's number."""
+        return self._process.pid
+
+    def messages(self, tick: Callable[[], None]) -> Iterator[bytes]:
+        """Each line that the child sends, until the child has ended. If the caller stops reading, end the child.
 
         Args:
-            told: takes each event.
             tick: called several times a second.
         """
+        line = bytearray()
         try:
             with selectors.DefaultSelector() as selector:
-                self._register(selector, told)
-                while self.process.poll() is None:
-                    self._read(selector, TICK_SECONDS)
+                self._register(selector)
+                while self._process.poll() is None:
+                    for data in self._read(selector, TICK_SECONDS):
+                        yield from _lines(line, data)
                     if not selector.get_map():
-                        with contextlib.suppress(subprocess.TimeoutExpired):
-                            self.process.wait(TICK_SECONDS)
+                        self._wait(TICK_SECONDS)
                     self._insist()
                     tick()
-                # What it left behind may hold the pipes open for ever: only what is in them now is read.
-                while self._read(selector, 0):
-                    pass
+                # What the child left behind may keep the pipes open: read only what is in them now.
+                while found := self._read(selector, 0):
+                    for data in found:
+                        yield from _lines(line, data)
         finally:
             self.end()
-            for pipe in (self.process.stdin, self.process.stdout, self._events):
+            for pipe in (self._asking, self._telling, self._printing):
                 if pipe is not None:
-                    with contextlib.suppress(BrokenPipeError):
-                        pipe.close()
+                    pipe.close()
 
-    def _register(self, selector: selectors.BaseSelector, told: Callable[[Event], None]) -> None:
-        def take_events(data: bytes) -> None:
-            *lines, self._line = (self._line + data).split(b"\n")
-            for line in lines:
-                with contextlib.suppress(ValueError):
-                    told(json.loads(line))
-
-        pipes = [(self._events, take_events), (self.process.stdout, self._output)]
-        for pipe, take in pipes:
+    def _register(self, selector: selectors.BaseSelector) -> None:
+        for pipe in (self._telling, self._printing):
             if pipe is not None:
-                os.set_blocking(pipe.fileno(), False)
-                selector.register(pipe, selectors.EVENT_READ, take)
+                os.set_blocking(pipe.read, False)
+                selector.register(pipe.read, selectors.EVENT_READ)
 
-    def _read(self, selector: selectors.BaseSelector, seconds: float) -> bool:
-        """Read once from each pipe that has something; whether there was any."""
-        some = False
+    def _read(self, selector: selectors.BaseSelector, seconds: float) -> list[bytes]:
+        """Read once from each pipe that has something, and return what came; b"" stands for output."""
+        came = []
         for key, _ in selector.select(seconds) if selector.get_map() else ():
             try:
                 data = os.read(key.fd, 1 << 16)
             except BlockingIOError:
                 continue
-            if data:
-                some = True
-                key.data(data)
+            if not data:
+                selector.unregister(key.fd)
+            elif self._printing is not None and key.fd == self._printing.read:
+                assert self._output is not None
+                self._output(data)
+                came.append(b"")
             else:
-                selector.unregister(key.fileobj)
-        return some
+                came.append(data)
+        return came
+
+    def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
 
     def ask_to_stop(self) -> None:
-        """Let it write its checkpoint and end; one that does not is ended after a while."""
-        if self._asked is None and self.process.stdin is not None:
+        """Let the child write its checkpoint and end. If it does not end in time, it is ended."""
+        if self._asked is None:
             self._asked = time.monotonic()
-            with contextlib.suppress(BrokenPipeError):
-                self.process.stdin.close()
+            self._asking.close_write()
 
     def _insist(self) -> None:
         if self._asked is not None and time.monotonic() - self._asked > self._patience:
             self.end()
 
-    @property
-    def asked(self) -> bool:
-        """Whether it was asked to stop."""
-        return self._asked is not None
-
     def end(self) -> None:
-        """End the process, and whatever it started and left behind."""
+        """End the child, and whatever it started and left behind."""
         below: list[psutil.Process] = []
-        if self.process.poll() is None:
-            # It inherits the orphans below it, who are out of sight once it has ended itself.
+        ended_by_itself = self._process.poll() is not None
+        if not ended_by_itself:
+            # The child may have inherited orphans, which nobody can tell from others once it has ended.
             with contextlib.suppress(psutil.Error):
-                below = psutil.Process(self.process.pid).children(recursive=True)
+                below = psutil.Process(self.pid).children(recursive=True)
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self.left_behind |= _end_each(below) | _end_all(self.token)
+                os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        until = time.monotonic() + (self._ending if ended_by_itself else 0.0)
+        while left := [*below, *left_of(self.token, self.pid)]:
+            if time.monotonic() >= until:
+                self.left_behind |= end_each(left)
+                break
+            time.sleep(0.05)
 
     def show_stack(self) -> None:
-        """Let it print where it is, if it knows how to."""
+        """Let the child print where it is, if it knows how to."""
         with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGUSR1)
+            os.kill(self.pid, signal.SIGUSR1)
             time.sleep(2 * TICK_SECONDS)
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether the kernel ended processes for want of memory while this one was killed."""
-        return self.process.returncode == -signal.SIGKILL and _oom_kills() > self._oom_kills
+        """Whether the child was killed while the kernel ended processes for lack of memory."""
+        return self._process.returncode == -signal.SIGKILL and oom_kills() > self._oom_kills
+
+    @property
+    def exit_status(self) -> int:
+        """The exit status of a child that has ended; the negative number of the signal that killed it."""
+        assert self._process.returncode is not None
+        return self._process.returncode
 
     @property
     def how_it_ended(self) -> str:
         """In words: "killed by signal 9 (SIGKILL)"."""
-        code = self.process.returncode
+        code = self.exit_status
         if code >= 0:
             return f"it left with exit status {code}"
         name = signal.Signals(-code).name if -code in signal.valid_signals() else "unknown"
         return f"killed by signal {-code} ({name})"
 
 
+class _Pipe:
+    """A pipe whose two ends can each be closed more than once."""
+
+    def __init__(self) -> None:
+        self.read, self.write = os.pipe()
+        self._open = {self.read, self.write}
+
+    def _close(self, end: int) -> None:
+        if end in self._open:
+            self._open.remove(end)
+            os.close(end)
+
+    def close_read(self) -> None:
+        self._close(self.read)
+
+    def close_write(self) -> None:
+        self._close(self.write)
+
+    def close(self) -> None:
+        self.close_read()
+        self.close_write()
+
+
+class _Fork:
+    """A function that runs in a fork of this process, with the part of Popen's interface that `Child` uses.
+
+    Args:
+        main: the function.
+        environment: variables to set.
+        streams: the open files that become its standard input and its output; None leaves the output.
+        parents: open files that are the parent's alone.
+    """
+
+    def __init__(
+        self,
+        main: Callable[[], None],
+        environment: Mapping[str, str],
+        streams: tuple[int, int | None],
+        parents: Iterable[int],
+    ) -> None:
+        self.returncode: int | None = None
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        self.pid = os.fork()
+        if self.pid:
+            return
+        status = 1
+        try:
+            os.setsid()
+            for file in parents:
+                os.close(file)
+            os.dup2(streams[0], 0)
+            if streams[1] is not None:
+                os.dup2(streams[1], 1)
+                os.dup2(streams[1], 2)
+            os.environ.update(environment)
+            main()
+            status = 0
+        finally:
+            os._exit(status)
+
+    def poll(self) -> int | None:
+        """The exit status; None while the function runs."""
+        if self.returncode is None:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            if ended:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status, once the function has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: it has not ended after so many seconds.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if until is not None and time.monotonic() > until:
+                raise subprocess.TimeoutExpired("fork", timeout or 0)
+            time.sleep(0.01)
+        return code
+
+
 class Parent:
-    """The process that started this one, as seen from here; made first of all, once.
+    """The process that started this one, seen from here. Make it first of all, and once.
 
     Attributes:
-        job: what is to be done.
+        job: what is to be done, as JSON.
     """
 
     def __init__(self) -> None:
-        self.job: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
-        # What the method reads from its standard input is nothing, and none of its children keeps our pipes.
-        self._asking = os.dup(sys.stdin.fileno())
+        self.job: Any = json.loads(_first_line(0))
+        # What runs here reads nothing from its standard input, and no child of it keeps our pipes.
+        self._asking = os.dup(0)
         with Path(os.devnull).open() as nothing:
-            os.dup2(nothing.fileno(), sys.stdin.fileno())
+            os.dup2(nothing.fileno(), 0)
         self._telling = int(os.environ.pop(EVENTS))
         for private in (self._asking, self._telling):
             keep_from_children(private)
         self._one_at_a_time = threading.Lock()
-        # A terminal's Ctrl-C is the parent's to hear.
+        # Ctrl-C on a terminal reaches every process; the parent alone decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def tell(self, event: Event) -> bool:
-        """Send an event; False where nobody hears any more."""
-        data = json.dumps(event).encode() + b"\n"
+    def tell(self, message: BaseModel) -> bool:
+        """Send a message; False if nobody reads any more."""
+        data = json.dumps(message.model_dump()).encode() + b"\n"
         with self._one_at_a_time:
             try:
-                while data:
-                    data = data[os.write(self._telling, data) :]
+                _write_all(self._telling, data)
             except OSError:
                 return False
         return True
@@ -232,7 +342,7 @@ class Parent:
 
 
 def keep_from_children(file: int) -> None:
-    """No process that this one starts or forks keeps the open file."""
+    """Close an open file in every process that this one starts or forks."""
     os.set_inheritable(file, False)
 
     def close() -> None:
@@ -242,86 +352,30 @@ def keep_from_children(file: int) -> None:
     os.register_at_fork(after_in_child=close)
 
 
-def inherit_orphans() -> None:
-    """Become the parent of every orphan below this process, so that none is lost sight of; Linux only."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+def _lines(line: bytearray, data: bytes) -> Iterator[bytes]:
+    """The whole lines among what was read before and `data`; what is no whole line yet stays in `line`."""
+    *whole, rest = data.split(b"\n")
+    for part in whole:
+        line += part
+        yield bytes(line)
+        line.clear()
+    line += rest
+    if len(line) > LONGEST_MESSAGE:
+        yield bytes(line)
+        line.clear()
 
 
-def descendants() -> list[psutil.Process]:
-    """All processes below this one."""
-    found: list[psutil.Process] = psutil.Process().children(recursive=True)
-    return found
+def _write_all(file: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(file, data) :]
 
 
-def end_descendants() -> set[int]:
-    """End all that is below this process; the numbers of those that had not ended by themselves."""
-    ended: set[int] = set()
-    # One that forks faster than it is found is met again; the end of its parents makes it ours.
-    for _ in range(50):
-        found = descendants()
-        if not found:
+def _first_line(file: int) -> bytes:
+    """The first line that comes from an open file, after which nothing else does."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        piece = os.read(file, 1 << 16)
+        if not piece:
             break
-        ended |= _end_each(found)
-        psutil.wait_procs(found, timeout=1)
-    return ended
-
-
-def _end_each(processes: Iterable[psutil.Process]) -> set[int]:
-    """End those of the processes that run; their numbers."""
-    ended = set()
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                process.kill()
-                ended.add(process.pid)
-    return ended
-
-
-def _end_all(token: str) -> set[int]:
-    """End every process with a token in its environment that begins with this one; their numbers."""
-    ended = set()
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(TOKEN, "").startswith(token):
-                process.kill()
-                ended.add(process.pid)
-    return ended
-
-
-def held_bytes() -> int:
-    """The memory that the processes below this one hold and the kernel cannot take back.
-
-    Anonymous and shared memory, in main memory or swapped out; what several processes share counts once
-    (Linux: Pss_Anon + Pss_Shmem + SwapPss of /proc/PID/smaps_rollup; elsewhere the resident set).
-    """
-    return sum(_held_bytes(process) for process in descendants())
-
-
-def resident_bytes() -> int:
-    """The resident sets of the processes below this one, added up: quick, and no less than what they hold."""
-    total = 0
-    for process in descendants():
-        with contextlib.suppress(psutil.Error):
-            total += process.memory_info().rss
-    return total
-
-
-def _held_bytes(process: psutil.Process) -> int:
-    wanted = ("Pss_Anon:", "Pss_Shmem:", "SwapPss:")
-    with contextlib.suppress(OSError, ValueError):
-        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
-        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(wanted))
-    with contextlib.suppress(psutil.Error):
-        return int(process.memory_info().rss)
-    return 0
-
-
-def _oom_kills() -> int:
-    """Processes that the kernel has ended for want of memory since it started; 0 where it does not say."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            name, _, count = line.partition(" ")
-            if name == "oom_kill":
-                return int(count)
-    return 0
+        line += piece
+    return bytes(line)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import threading
 from abc import ABC, abstractmethod
-from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
+from bench.run import events
 from bench.run.job import Job
-from bench.run.worker import Stop, run_job
-from bench.util.processes import Event
+from bench.run.watching import Stop
+from bench.run.worker import run_job
 
 
 class Executor(ABC):
-    """Takes jobs and tells what becomes of them. Used as a context; all its methods from one thread.
+    """Takes jobs and tells what becomes of them. It is a context, and one thread calls all its methods.
 
     Attributes:
-        room: how many jobs may be given to it at a time; None for all of them.
+        room: how many jobs it takes at a time; None for all of them.
     """
 
     room: int | None = None
@@ -34,42 +34,46 @@ class Executor(ABC):
         """Take a job, under a number of the caller's."""
 
     @abstractmethod
-    def wait(self) -> list[tuple[int, Event]]:
-        """What the jobs have told, after a moment at most; a job's last event is what `run_job` returns."""
+    def wait(self) -> list[tuple[int, events.Told]]:
+        """What the jobs have told, with their numbers, after a moment at most; a job's last word is an `End`."""
 
     @abstractmethod
     def stop(self, now: bool) -> None:
-        """Let all jobs stop, with their checkpoints written or, `now`, at once."""
+        """Stop all jobs: at once, or (`now` False) with their checkpoints written."""
 
 
 class Elsewhere:
-    """A job that runs in a thread, so that the process's main thread hears what asks it to stop."""
+    """A job in a thread of this process, whose main thread hears what asks the job to stop.
+
+    Args:
+        job: what to run.
+    """
 
     def __init__(self, job: Job) -> None:
         self.stop = Stop()
         self._job = job
-        self._outcome: dict[str, Any] = {}
+        self._end: events.End = events.Stopped()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def run(self) -> dict[str, Any]:
-        """Run it to its end, in its own working folder, and return what `run_job` does; Ctrl-C stops it."""
-        os.environ.update(self._job["environment"])
-        if Path(self._job["folder"]).is_dir():
-            os.chdir(self._job["folder"])
+    def run(self) -> events.End:
+        """Run the job to its end, in its own working folder; Ctrl-C stops it."""
+        os.environ.update(self._job.environment)
+        if self._job.folder.is_dir():
+            os.chdir(self._job.folder)
         self._thread.start()
         while self._thread.is_alive():
             try:
                 self._thread.join(0.2)
             except KeyboardInterrupt:
                 self.stop.asked.set()
-        return self._outcome
+        return self._end
 
     def end(self) -> None:
-        """Let it write its checkpoint; back when it has ended."""
+        """Let the job write its checkpoint, and wait until it has ended."""
         self.stop.asked.set()
-        # Where it was not begun yet, it stops as soon as it is.
+        # A job that has not begun yet stops as soon as it begins.
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
-        self._outcome = run_job(self._job, lambda event: None, self.stop)
+        self._end = run_job(self._job, lambda news: None, self.stop)

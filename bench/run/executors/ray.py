@@ -1,8 +1,7 @@
 """Cells on a Ray cluster: one that is up, or one started on this machine for the run.
 
-A task that is lost with its node is started again elsewhere by Ray, and goes on from the cell's newest
-checkpoint where the nodes share the results' folder. Where they don't, the stored result comes back with
-the task.
+Ray starts a task that is lost with its node again on another. If the nodes share the results' folder, the
+cell goes on from its newest checkpoint. If they do not, the task brings the stored files back.
 """
 
 from __future__ import annotations
@@ -13,41 +12,43 @@ import os
 from typing import Any
 
 from bench.errors import BenchError
+from bench.run import events
 from bench.run.executors import Elsewhere, Executor
-from bench.run.job import Job, folder_of
+from bench.run.executors.queued import HELD_SECONDS, begun_anew, kept, lost, when_free
+from bench.run.job import Job, identity
 from bench.run.machine import cores
-from bench.run.worker import HELD_SECONDS, begun_anew, identity, kept, lost, when_free
-from bench.util.processes import Event
 
 WAIT_SECONDS = 0.5
 RETRIES = 5
-"""How many nodes a cell may be lost with before it is given up."""
+"""How many times a cell may be lost with its node before it is given up."""
 
 KEPT_FILES = ("log.txt", "samples.npz", "per-image.npz", "result.json")
 """What comes back with a task; the result last, so that a cell is done only when all is there."""
 
+Files = dict[str, bytes]
 
-def run_on_node(job: Job) -> dict[str, Any]:
-    """The task: what `bench.run.worker.run_job` returns, and the cell's `files` by name."""
+
+def run_on_node(given: dict[str, Any]) -> tuple[str, Files]:
+    """The task of a job in JSON: what has become of the cell, as JSON, and the cell's files by name."""
+    job = Job.model_validate(given)
     end = Elsewhere(job).run()
-    if "result" in end:
-        folder = folder_of(job).path
-        found = [folder / name for name in KEPT_FILES]
-        end["files"] = {path.name: path.read_bytes() for path in found if path.is_file()}
-    return end
+    if not isinstance(end, events.Stored | events.Kept):
+        return events.end_as_json(end), {}
+    found = [job.cell_folder.path / name for name in KEPT_FILES]
+    return events.end_as_json(end), {path.name: path.read_bytes() for path in found if path.is_file()}
 
 
 class Ray(Executor):
-    """A task for each cell.
+    """Runs a task for each cell.
 
     Attributes:
         has_gpus: whether a node has one.
 
     Args:
         address: of a cluster that is up; None starts one here.
-        threads: CPUs that a cell takes.
+        threads: how many CPUs a cell takes.
         gpu_slots: how many cells share a GPU.
-        jobs: how many cells at a time; None for as many as fit.
+        jobs: how many cells run at a time; None for as many as fit.
 
     Raises:
         BenchError: Ray is not installed, the cluster cannot be reached, or no node has so many CPUs.
@@ -66,8 +67,8 @@ class Ray(Executor):
         self._threads = threads
         self._gpu_slots = gpu_slots
         self._numbers: dict[Any, tuple[int, Job]] = {}
-        self._told: list[tuple[int, Event]] = []
-        self._noted: dict[int, Event] = {}
+        self._told: list[tuple[int, events.Told]] = []
+        self._noted: dict[int, events.News] = {}
         here: dict[str, Any] = {"num_cpus": cores(), "include_dashboard": False} if address is None else {}
         try:
             self._ray.init(
@@ -94,14 +95,14 @@ class Ray(Executor):
         if end is not None:
             self._told.append((number, end))
             return
-        on_gpu = job["machine"]["device"].startswith("cuda")
+        on_gpu = job.machine.device.startswith("cuda")
         task = self._ray.remote(run_on_node).options(
             num_cpus=self._threads, num_gpus=1 / self._gpu_slots if on_gpu else 0, max_retries=RETRIES
         )
         job = begun_anew(job)
-        self._numbers[task.remote(job)] = number, job
+        self._numbers[task.remote(job.as_json())] = number, job
 
-    def wait(self) -> list[tuple[int, Event]]:
+    def wait(self) -> list[tuple[int, events.Told]]:
         told, self._told = self._told, []
         if not self._numbers or told:
             return told
@@ -110,24 +111,26 @@ class Ray(Executor):
             told.append((number, self._end(done, job)))
         return told + self._news()
 
-    def _end(self, done: Any, job: Job) -> Event:
+    def _end(self, done: Any, job: Job) -> events.End:
         try:
-            end: dict[str, Any] = self._ray.get(done)
+            told, files = self._ray.get(done)
+            return bring_home(job, events.read_end(told), files)
         except self._ray.exceptions.TaskCancelledError:
-            return {"end": "stopped"}
+            return events.Stopped()
+        except events.NoEvent as error:
+            return lost(job, f"its node runs another version of bench ({error})")
         except self._ray.exceptions.RayError as error:
             return lost(job, f"Ray lost the cell: {type(error).__name__}: {error}")
-        return bring_home(job, end)
 
-    def _news(self) -> list[tuple[int, Event]]:
-        """How far the running cells are, where their folder can be seen from here."""
-        news: list[tuple[int, Event]] = []
+    def _news(self) -> list[tuple[int, events.Told]]:
+        """How far the running cells are, if their folders can be seen from here."""
+        told: list[tuple[int, events.Told]] = []
         for number, job in self._numbers.values():
-            noted = folder_of(job).noted()
-            if noted is not None and noted != self._noted.get(number):
-                self._noted[number] = noted
-                news.append((number, noted))
-        return news
+            news = events.news_of(job.cell_folder.noted())
+            if news is not None and news != self._noted.get(number):
+                self._noted[number] = news
+                told.append((number, news))
+        return told
 
     def stop(self, now: bool) -> None:
         for task in self._numbers:
@@ -135,17 +138,15 @@ class Ray(Executor):
                 self._ray.cancel(task, force=now)
 
 
-def bring_home(job: Job, end: dict[str, Any]) -> dict[str, Any]:
-    """Write a cell's files here, where the node that ran it wrote them to a folder of its own; its end."""
-    files: dict[str, bytes] = end.pop("files", {})
-    folder = folder_of(job)
-    if "result" not in end or identity(folder.result()) == identity(end["result"]):
+def bring_home(job: Job, end: events.End, files: Files) -> events.End:
+    """Write a cell's files here, if its node wrote them to a folder of its own; returns the cell's end."""
+    folder = job.cell_folder
+    if not isinstance(end, events.Stored | events.Kept) or identity(folder.result()) == identity(end.result):
         return end
 
-    def take_in() -> dict[str, Any]:
+    def take_in() -> events.End:
         with folder.claimed():
             folder.take_in({name: files[name] for name in KEPT_FILES if name in files})
         return end
 
-    # Who only looks whether the cell is running holds it for a moment.
     return when_free(take_in, HELD_SECONDS)

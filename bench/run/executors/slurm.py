@@ -1,4 +1,4 @@
-"""Cells as jobs of a Slurm cluster, submitted through submitit: an array for each set of resources."""
+"""Cells as jobs of a Slurm cluster, submitted through submitit, in an array for each set of resources."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
+from bench.run import events
 from bench.run.executors import Elsewhere, Executor
-from bench.run.job import Job, folder_of
-from bench.run.worker import SCORING_SECONDS, begun_anew, kept, lost
-from bench.util.processes import STOP_SECONDS, Event
+from bench.run.executors.queued import begun_anew, kept, lost
+from bench.run.job import Job
+from bench.run.watching import SCORING_SECONDS
+from bench.util.processes import STOP_SECONDS
 from bench.util.text import unknown
 
 WAIT_SECONDS = 2.0
@@ -24,36 +26,39 @@ TIMES_QUEUED = 10
 
 DAY_MINUTES = 24 * 60
 MEMORY_BESIDE = 4.0
-"""GB that a job takes for all but the method's own processes."""
+"""GB that a job takes beside what the method's own processes hold."""
 
 Options = Mapping[str, Any]
 
 
 class SlurmCell:
-    """The function that a Slurm job runs. At its time limit, and when it is preempted, it writes the cell's
-    checkpoint and is queued again."""
+    """The function that a Slurm job runs; it takes and returns JSON.
+
+    At its time limit, and when the job is preempted, it writes the cell's checkpoint and is queued again.
+    """
 
     def __init__(self) -> None:
         self._running: list[Elsewhere] = []
 
-    def __call__(self, job: Job) -> dict[str, Any]:
-        self._running.append(Elsewhere(job))
-        return self._running[-1].run()
+    def __call__(self, given: dict[str, Any]) -> str:
+        running = Elsewhere(Job.model_validate(given))
+        self._running.append(running)
+        return events.end_as_json(running.run())
 
-    def checkpoint(self, job: Job) -> Any:
-        """What is queued instead, when the running cell has stopped."""
+    def checkpoint(self, given: dict[str, Any]) -> Any:
+        """Stop the running cell, and return what is queued in its place."""
         from submitit.helpers import DelayedSubmission
 
         for running in self._running:
             running.end()
-        return DelayedSubmission(SlurmCell(), job)
+        return DelayedSubmission(SlurmCell(), given)
 
 
 def parse_options(given: Iterable[str], methods: Sequence[str]) -> dict[str, dict[str, str]]:
-    """[METHOD.]NAME=VALUE as sbatch options by method; "" stands for all.
+    """[METHOD.]NAME=VALUE as sbatch options by method; those under "" are for all methods.
 
     Raises:
-        BenchError: one is malformed or is for a method that is not run.
+        BenchError: an option is malformed, or is for a method that is not run.
     """
     options: dict[str, dict[str, str]] = {"": {}}
     for one in given:
@@ -70,21 +75,21 @@ def parse_options(given: Iterable[str], methods: Sequence[str]) -> dict[str, dic
 
 
 def resources(job: Job, options: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """The sbatch options of a job; what the user gave for its method wins, then what is for all.
+    """The sbatch options of a job. What the user gave for its method wins, then what is for all methods.
 
     Raises:
         BenchError: `time` is not a whole number of minutes.
     """
-    machine = job["machine"]
-    wanted: dict[str, Any] = {"cpus_per_task": machine["threads"], "time": DAY_MINUTES}
-    if machine["timeout"] is not None:
-        longest = machine["timeout"] + max(machine["timeout"], SCORING_SECONDS) + 600
+    machine = job.machine
+    wanted: dict[str, Any] = {"cpus_per_task": machine.threads, "time": DAY_MINUTES}
+    if machine.timeout is not None:
+        longest = machine.timeout + max(machine.timeout, SCORING_SECONDS) + 600
         wanted["time"] = math.ceil(longest / 60)
-    if machine["memory"] is not None:
-        wanted["mem"] = f"{math.ceil(machine['memory'] + MEMORY_BESIDE)}GB"
-    if machine["device"].startswith("cuda"):
+    if machine.memory is not None:
+        wanted["mem"] = f"{math.ceil(machine.memory + MEMORY_BESIDE)}GB"
+    if machine.device.startswith("cuda"):
         wanted["gpus_per_node"] = 1
-    wanted |= {**options.get("", {}), **options.get(job["cell"]["source"]["name"], {})}
+    wanted |= {**options.get("", {}), **options.get(job.cell.source.name, {})}
     try:
         wanted["time"] = int(wanted["time"])
     except ValueError:
@@ -93,10 +98,14 @@ def resources(job: Job, options: Mapping[str, Mapping[str, str]]) -> dict[str, A
 
 
 def seats(sizes: Sequence[int], most: int | None) -> list[int | None]:
-    """How many jobs of each array may run at a time, so that all together are no more than `most`.
+    """How many jobs of each array may run at a time, so that no more than `most` run together.
 
-    Each array has one seat, and the largest for its seats gets the next. With more arrays than `most` each
-    keeps its one, and the later ones must wait for the earlier.
+    Each array gets one seat. Each further seat goes to the array with the most jobs a seat. If there are more
+    arrays than `most`, each has its one seat, and the later arrays must wait for the earlier.
+
+    Args:
+        sizes: how many jobs each array has.
+        most: None for no limit.
     """
     if most is None:
         return [None] * len(sizes)
@@ -108,16 +117,16 @@ def seats(sizes: Sequence[int], most: int | None) -> list[int | None]:
 
 
 class Slurm(Executor):
-    """A Slurm job for each cell.
+    """Runs a Slurm job for each cell.
 
     Args:
-        root: the results' root folder, seen by all nodes; the jobs' own files lie in `.slurm` below it.
+        root: the results' root folder, which all nodes see; the jobs' own files lie in `.slurm` below it.
         options: as `parse_options` gives them.
-        most: how many jobs at a time; arrays with different resources share them. None for no limit.
+        most: how many jobs run at a time, of all arrays together; None for no limit.
         cluster: "slurm", or submitit's "local", which stands in for it on one machine.
 
     Raises:
-        BenchError: submitit is not installed, or this machine is of no Slurm cluster.
+        BenchError: submitit is not installed, or this machine belongs to no Slurm cluster.
     """
 
     def __init__(
@@ -137,14 +146,14 @@ class Slurm(Executor):
         self._most = most
         self._cluster = cluster
         self._new: list[tuple[int, Job]] = []
-        self._told: list[tuple[int, Event]] = []
+        self._told: list[tuple[int, events.Told]] = []
         self._jobs: dict[int, tuple[Any, Job]] = {}
-        self._noted: dict[int, Event] = {}
+        self._noted: dict[int, events.News] = {}
         self._gone: set[str] = set()
         self._absent: set[str] = set()
         self._looked = 0.0
         self._stopping = False
-        # submitit's stand-in starts all it is given at once.
+        # submitit's stand-in starts all jobs at once.
         self.room = most if cluster == "local" else None
 
     def __exit__(self, *reason: object) -> None:
@@ -153,16 +162,16 @@ class Slurm(Executor):
 
     def start(self, number: int, job: Job) -> None:
         end = kept(job)
-        if end is None and folder_of(job).running():
-            # Another run has it; a job of ours would wait in the queue only to find that out.
-            end = {"end": "held"}
+        if end is None and job.cell_folder.running():
+            # Another run has the cell. A job would wait in the queue only to find that out.
+            end = events.Held()
         if end is not None:
             self._told.append((number, end))
         else:
             self._new.append((number, begun_anew(job)))
 
     def _submit(self) -> None:
-        """Everything new, in an array for each set of resources."""
+        """Submit all that is new, in an array for each set of resources."""
         arrays: dict[str, list[tuple[int, Job]]] = {}
         for number, job in self._new:
             wanted = resources(job, self._options)
@@ -177,10 +186,10 @@ class Slurm(Executor):
             executor = self._executor(wanted, share)
             try:
                 with executor.batch():
-                    submitted = [executor.submit(SlurmCell(), job) for _, job in members]
+                    submitted = [executor.submit(SlurmCell(), job.as_json()) for _, job in members]
             except (OSError, self._submitit.core.utils.FailedJobError) as error:
                 why = f"sbatch refuses the jobs: {' '.join(str(error).split())}"
-                self._told += [(number, {"end": "refused", "why": why}) for number, _ in members]
+                self._told += [(number, events.Refused(why=why)) for number, _ in members]
                 continue
             before.append(submitted[0].job_id.partition("_")[0])
             for (number, job), one in zip(members, submitted, strict=True):
@@ -198,8 +207,8 @@ class Slurm(Executor):
         executor.update_parameters(**slurm)
         return executor
 
-    def wait(self) -> list[tuple[int, Event]]:
-        # Those that come later wait until all before them, who have the cap's seats, have ended.
+    def wait(self) -> list[tuple[int, events.Told]]:
+        # The jobs before have the cap's seats: those that come later wait until all of them have ended.
         full = self._most is not None and self.room is None and self._jobs
         if self._new and not self._stopping and not full:
             self._submit()
@@ -212,31 +221,31 @@ class Slurm(Executor):
             if end is not None:
                 del self._jobs[number]
                 told.append((number, end))
-            elif (noted := folder_of(job).noted()) and noted != self._noted.get(number):
-                self._noted[number] = noted
-                told.append((number, noted))
+            elif (news := events.news_of(job.cell_folder.noted())) and news != self._noted.get(number):
+                self._noted[number] = news
+                told.append((number, news))
         return told
 
-    def _end_of(self, one: Any, job: Job) -> Event | None:
-        """What became of a job; None while it is running or waiting."""
+    def _end_of(self, one: Any, job: Job) -> events.End | None:
+        """What has become of a job; None while it is running or waiting."""
         if one.paths.result_pickle.exists():
             try:
-                end: Event = one.result()
+                end = events.read_end(one.result())
             except Exception as error:
-                # submitit raises what it was told of another process, whatever that is.
+                # submitit raises whatever the other process raised.
                 end = self._failed(one, job, str(error))
         elif one.job_id not in self._gone:
             return None
         elif self._stopping:
-            end = {"end": "stopped"}
+            end = events.Stopped()
         else:
             end = lost(job, f"its Slurm job {one.job_id} ended without a result; see {one.paths.stderr}")
         for file in (one.paths.result_pickle, one.paths.submitted_pickle):
             file.unlink(missing_ok=True)
         return end
 
-    def _failed(self, one: Any, job: Job, error: str) -> Event:
-        """A job that submitit gave up, or that failed outside of its cell."""
+    def _failed(self, one: Any, job: Job, error: str) -> events.End:
+        """What has become of a job that submitit gave up, or that failed outside of its cell."""
         if "timed-out too many times" not in error:
             return lost(job, f"its Slurm job {one.job_id} failed: {error}")
         advice = "give it more with --slurm time=MINUTES and go on with --rerun failed"
@@ -245,7 +254,7 @@ class Slurm(Executor):
         )
 
     def _look_for_the_gone(self) -> None:
-        """Notice jobs that ended without a word: cancelled, over their memory, lost with their node."""
+        """Notice the jobs that ended silently: cancelled, over their memory, or lost with their node."""
         if self._cluster == "local":
             self._gone = {one.job_id for one, _ in self._jobs.values() if one.done()}
             return
@@ -259,13 +268,13 @@ class Slurm(Executor):
         if queue.returncode:
             return
         absent = {one.job_id for one, _ in self._jobs.values()} - {*queue.stdout.split()}
-        # Absent twice: its result may take a moment to be seen over a network file system.
+        # A result may take a moment to be seen over a network file system, so a job must be absent twice.
         self._gone = absent & self._absent
         self._absent = absent
 
     def stop(self, now: bool) -> None:
         self._stopping = True
-        self._told += [(number, {"end": "stopped"}) for number, _ in self._new]
+        self._told += [(number, events.Stopped()) for number, _ in self._new]
         self._new = []
         jobs = [one for one, _ in self._jobs.values()]
         if self._cluster == "local":

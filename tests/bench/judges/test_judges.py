@@ -18,11 +18,12 @@ from bench.classifiers import facenet, lenet, training, vision, weights
 from bench.classifiers.training import Schedule, Stage
 from bench.cli import main
 from bench.datasets.cifar10 import CLASSES
-from bench.datasets.locations import facenet_file, weights_folder
+from bench.datasets.locations import weights_folder
 from bench.errors import BenchError, Unavailable
 from bench.judges import finding
 from bench.judges import judge as judges
 from bench.judges import training as judge_training
+from bench.judges.known import facenet_file
 from bench.metrics import Scoring, score_all
 from bench.util.files import CannotWrite
 from tests.bench.command import wait_for

@@ -1,4 +1,4 @@
-"""A run: cells given to an executor, shown while they run, stopped and gone on with."""
+"""A run: cells are given to an executor, shown while they run, and stopped when a signal comes."""
 
 from __future__ import annotations
 
@@ -11,48 +11,50 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench.datasets.locations import facenet_file
 from bench.errors import BenchError
 from bench.grid.cell import Cell
+from bench.judges.known import refuse_absent_files
 from bench.problem.posing import choose
+from bench.run import events
 from bench.run.display import CellDisplay, Display
 from bench.run.executors import Executor
-from bench.run.job import Job, new_job
+from bench.run.job import Job, Rerun, new_job
 from bench.run.machine import Machine
 from bench.util.files import refuse_unwritable
-from bench.util.processes import Event
+
+Ended = Callable[[Path, Mapping[str, Any]], None]
 
 HELD_SECONDS = 2.0
-"""How long until a cell that another run holds is asked for again."""
+"""How long to wait before a cell that another run holds is tried again."""
 
 
 def run_cells(
     cells: Sequence[Cell],
     root: Path,
     machine: Machine,
-    rerun: str | None,
+    rerun: Rerun | None,
     executor: Executor,
-    ended: Callable[[Path, Mapping[str, Any]], None] | None = None,
+    ended: Ended | None = None,
 ) -> int:
-    """Run cells, as many at a time as the executor takes; one that fails is recorded and the others go on.
+    """Run cells, as many at a time as the executor takes. If one fails, that is stored and the others go on.
 
-    A first Ctrl-C or SIGTERM lets the running cells write their checkpoints; a second ends them at once.
+    A first Ctrl-C or SIGTERM lets the running cells write their checkpoints. A second ends them at once.
 
     Args:
-        rerun: None, "failed" or "all", as `bench.run.job.new_job`.
+        rerun: as `bench.run.job.Job.rerun`.
         ended: called with each cell's path below the root and its result, once it has one.
 
     Returns:
-        0 where every cell has a result, else 1.
+        0 if every cell has a number, else 1.
 
     Raises:
         BenchError: a data set cannot be read or is too small, a judge's file is not there, or the results
-            cannot be written: before anything has been run, or later, and what ran has been stopped.
-        KeyboardInterrupt: it was stopped.
+            cannot be written. This is raised before any cell runs or, later, after all cells were stopped.
+        KeyboardInterrupt: the run was stopped.
     """
     # What is not there is refused now rather than hours later.
-    if any(cell.problem.dataset == "celeba" for cell in cells):
-        facenet_file(machine.data_dir)
+    for dataset in dict.fromkeys(cell.problem.dataset for cell in cells):
+        refuse_absent_files(dataset, machine.data_dir)
     for problem in {(cell.problem.dataset, cell.problem.train): cell.problem for cell in cells}.values():
         choose(problem, machine.data_dir)
     refuse_unwritable(root.resolve())
@@ -72,7 +74,7 @@ def run_cells(
 
 @contextmanager
 def signals() -> Iterator[list[int]]:
-    """Within it, signals that end a run are only noted, in the list that it yields."""
+    """Within it, a signal that would end the run is only noted, in the list that it yields."""
     came: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -101,7 +103,7 @@ class _Run:
         cells: Sequence[tuple[Cell, Job]],
         executor: Executor,
         display: Display,
-        ended: Callable[[Path, Mapping[str, Any]], None] | None,
+        ended: Ended | None,
     ) -> None:
         self._cells = cells
         self._ended = ended
@@ -121,7 +123,7 @@ class _Run:
         return self._stopped > 0 or self.fault is not None
 
     def obey(self, came: Sequence[int]) -> None:
-        """Stop the cells with their checkpoints written at the first signal, at once at the second."""
+        """At the first signal, stop the cells with their checkpoints written; at the second, end them."""
         if len(came) > 1 and self._stopped < 2:
             self._executor.stop(now=True)
             self._stopped = 2
@@ -131,7 +133,7 @@ class _Run:
             self._stopped = 1
 
     def start_what_can(self) -> None:
-        """Start cells while there is room; those that another run holds when their time has come."""
+        """Start cells while there is room; try those that another run held again when their time has come."""
         room = self._executor.room
         now = time.monotonic()
         for _ in range(len(self.waiting)):
@@ -153,38 +155,40 @@ class _Run:
             time.sleep(0.2)
             return
         for number, event in self._executor.wait():
-            if "end" in event:
-                self._end(number, event)
-            else:
+            if isinstance(event, events.Progress | events.Stage):
                 self.running[number][1](event)
+            else:
+                self._end(number, event)
 
-    def _end(self, number: int, event: Event) -> None:
+    def _end(self, number: int, end: events.End) -> None:
+        """Take in what has become of a cell."""
         stack, _ = self.running.pop(number)
         stack.close()
-        heading = f"[{number}/{len(self._cells)}] {self._cells[number - 1][0].title}"
-        if event["end"] == "held":
+        cell, job = self._cells[number - 1]
+        heading = f"[{number}/{len(self._cells)}] {cell.title}"
+        if isinstance(end, events.Held):
             if number not in self._held:
                 self._display.line(f"{heading}: another run has it; waiting")
             self._held.add(number)
             self.waiting.append((number, time.monotonic() + HELD_SECONDS))
-        elif event["end"] == "refused":
+        elif isinstance(end, events.Refused):
             if self.fault is None:
                 self._executor.stop(now=False)
-                self.fault = BenchError(event["why"])
-        elif event["end"] == "stopped":
+                self.fault = BenchError(end.why)
+        elif isinstance(end, events.Stopped):
             self.missing += 1
-            again = self._cells[number - 1][1]["rerun"] == "all"
-            advice = "begins it again; what was stored before stays" if again else "goes on with it"
+            again = "begins it again; what was stored before stays"
+            advice = again if job.rerun == "all" else "goes on with it"
             self._display.line(f"{heading}: stopped; the same command {advice}")
         else:
-            self.missing += event["result"]["status"] != "ok"
-            self._display.line(f"{heading}: {summary(event['result'], event['end'] == 'kept')}")
-            self._tell_reasons(event["result"])
+            self.missing += end.result["status"] != "ok"
+            self._display.line(f"{heading}: {summary(end.result, isinstance(end, events.Kept))}")
+            self._tell_reasons(end.result)
             if self._ended is not None:
-                self._ended(self._cells[number - 1][0].path, event["result"])
+                self._ended(cell.path, end.result)
 
     def _tell_reasons(self, result: Mapping[str, Any]) -> None:
-        """Why metrics have no value, each reason with the first cell that has it."""
+        """Tell why metrics have no value, each reason once."""
         for name, metric in result.get("metrics", {}).items():
             told = f"{name.upper()} -: {metric.get('reason', 'not recorded')}"
             if metric.get("value") is None and told not in self._reasons:
@@ -192,7 +196,7 @@ class _Run:
                 self._display.line(told)
 
 
-def summary(result: dict[str, Any], kept: bool) -> str:
+def summary(result: Mapping[str, Any], kept: bool) -> str:
     """A result in one line."""
     if result["status"] != "ok":
         advice = " (before; --rerun failed tries it again)" if kept else ""

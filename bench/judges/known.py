@@ -1,0 +1,75 @@
+"""The judges that there are, and what each of them needs on this machine. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.datasets import BUILT_IN, judge_of
+from bench.datasets.locations import data_folder, weights_folder
+from bench.errors import BenchError
+
+FACENET = "facenet"
+FACENET_FILES = ("facenet.safetensors", "20180402-114759-vggface2.pt")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A judge that a command of ours trains.
+
+    Attributes:
+        module: of the classifier.
+        weights: what the files of its weights are called.
+        half: whether the weights are kept in half precision.
+    """
+
+    module: str
+    weights: str
+    half: bool
+
+
+_TRAINED = {
+    "lenet": Trained("bench.classifiers.lenet", "lenet-mnist", half=False),
+    "resnet18": Trained("bench.classifiers.resnet18", "resnet18-cifar10", half=True),
+}
+
+TRAINED = {dataset: _TRAINED[judge] for dataset in BUILT_IN if (judge := judge_of(dataset)) in _TRAINED}
+"""By data set."""
+
+
+def refuse_absent_files(dataset: str, data_dir: Path | None) -> None:
+    """Refuse to run on a data set if the user has named a file for its judge that is not there.
+
+    Raises:
+        BenchError: it is not there.
+    """
+    if judge_of(dataset) == FACENET:
+        facenet_file(data_dir)
+
+
+def what_is_lacking(dataset: str) -> tuple[str, str]:
+    """What is lacking if a data set's judge has no weights on this machine, and what to do about it."""
+    if judge_of(dataset) != FACENET:
+        return "its judge has no weights here", f"bench prepare --dataset {dataset} trains it ahead of time"
+    advice = (
+        f"put {FACENET_FILES[1]} into {weights_folder()}, or set BENCH_FACENET to it; "
+        f"bench rescore --dataset {dataset} then scores what was run without"
+    )
+    return "FaceNet's weights are not here; a run tries to fetch them", advice
+
+
+def facenet_file(data_dir: Path | None = None) -> Path | None:
+    """A file with FaceNet's weights: what BENCH_FACENET names, else one in the data or the judges' folder.
+
+    Raises:
+        BenchError: BENCH_FACENET names no file.
+    """
+    given = os.environ.get("BENCH_FACENET")
+    if given:
+        if not Path(given).is_file():
+            raise BenchError(f"BENCH_FACENET {given} is not a file; name the file with FaceNet's weights")
+        return Path(given)
+    folders = [folder for folder in (data_folder(data_dir), weights_folder()) if folder]
+    candidates = (folder / name for folder in folders for name in FACENET_FILES)
+    return next((path for path in candidates if path.is_file()), None)
