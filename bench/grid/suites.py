@@ -1,4 +1,4 @@
-"""Suites: YAML files that hold what a grid is made of, checked key by key with the line of each fault."""
+"""Suites: YAML files that hold what a grid is made of. Each key is checked; a fault names its line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from bench.util.files import expanded
 from bench.util.text import clean, unknown
 
 LARGEST_BYTES = 1_000_000
-MERGE = "tag:yaml.org,2002:merge"
 SUFFIXES = (".yaml", ".yml")
 
 
@@ -40,7 +39,7 @@ Value = bool | int | float | str
 
 
 class Content(BaseModel):
-    """What a suite may hold; every key may be left out. The command line's word wins over the file's.
+    """What a suite may hold. Every key may be left out, and the command line wins over the file.
 
     Attributes:
         description: for people.
@@ -90,7 +89,7 @@ class Suite:
 
     @property
     def name(self) -> str:
-        """The file's name, without the folder, which is no one's business but this machine's."""
+        """The file's name without its folder, since results are for others to read."""
         return clean(self.path.name)
 
 
@@ -127,7 +126,7 @@ def read_suite(given: str) -> Suite:
         given: as `find_suite` takes it.
 
     Raises:
-        BenchError: it cannot be found or read, or holds something wrong; names the line.
+        BenchError: it cannot be found or read, or something in it is wrong; the message names the line.
     """
     path = find_suite(given)
     try:
@@ -150,7 +149,12 @@ def read_suite(given: str) -> Suite:
         }
     )
     overrides = tuple(
-        Override(f"{method}.{name}", _spelled(value), f"{path} line {lines['set', method, name]}", "suite")
+        Override(
+            f"{method}.{name}",
+            _spelled(value),
+            f"{path} line {_line_of(('set', method, name), lines)}",
+            "suite",
+        )
         for method, given_settings in content.set.items()
         for name, value in given_settings.items()
     )
@@ -158,17 +162,17 @@ def read_suite(given: str) -> Suite:
 
 
 def _refuse_idle_settings(content: Content, lines: Lines, path: Path) -> None:
-    """Raises BenchError where a suite sets what none of its methods has: the name is misspelt."""
+    """Refuse settings of a method that the suite does not run: its name is misspelt."""
     if content.methods is None or BASELINES in content.methods:
         return
     for method in content.set:
         if method not in content.methods:
-            line = lines["set", method]
+            line = _line_of(("set", method), lines)
             raise BenchError(clean(f"suite {path} line {line}: {unknown('method', method, content.methods)}"))
 
 
 def _from(suite: Path, dataset: str) -> str:
-    """A data set's name as it is, a path as seen from here; what lies beside the suite is one."""
+    """A data set's name as it is, or its path as seen from here; what lies beside the suite is a path."""
     path = suite.parent / expanded(dataset)
     if "/" in dataset or dataset.endswith(".npz"):
         return str(path)
@@ -209,8 +213,8 @@ def _note_lines(root: MappingNode, lines: Lines, path: Path) -> None:
     """Note on which line each part of the document begins.
 
     Raises:
-        BenchError: a mapping holds a key twice or takes in another by "<<", or a part is used twice by an
-            alias, which could make a small file a huge one.
+        BenchError: a mapping holds a key twice; or a part is used twice by an alias, which could make a small
+            file a huge one.
     """
     seen: set[int] = set()
     waiting: list[tuple[tuple[str, ...], Node, int]] = [((), root, root.start_mark.line)]
@@ -228,20 +232,20 @@ def _note_lines(root: MappingNode, lines: Lines, path: Path) -> None:
         if isinstance(node, SequenceNode):
             waiting += [((*place, str(n)), item, item.start_mark.line) for n, item in enumerate(node.value)]
         if isinstance(node, MappingNode):
-            for key, _ in node.value:
-                # What it would take in has no line of its own here.
-                if key.tag == MERGE:
-                    line = key.start_mark.line + 1
-                    raise BenchError(f"suite {path} line {line}: '<<' is not taken; write the values out")
             # A value may begin on a later line than its key; people look for the key.
             waiting += [((*place, str(key.value)), value, key.start_mark.line) for key, value in node.value]
+
+
+def _line_of(place: tuple[str, ...], lines: Lines) -> int:
+    """The line on which a place begins, or else the part around it that has a line of its own."""
+    return next((lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in lines), 1)
 
 
 def _fault(error: ValidationError, lines: Lines, path: Path) -> str:
     """The first thing wrong, on one line."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = tuple(str(part) for part in first["loc"])
-    line = next((lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in lines), 1)
+    line = _line_of(place, lines)
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = unknown("key", place[-1], Content.model_fields)

@@ -1,23 +1,19 @@
-"""Whether a method keeps the contract: checks that run it in processes of their own, on small made images."""
+"""Checks whether a method keeps the contract: they run it on small made images, in their own processes."""
 
 from __future__ import annotations
 
-import json
 import os
-import select
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from bench.plugins.conformance_messages import Answer, CheckJob, Finished, read_answer
 from bench.plugins.registry import Description, Source, describe, find_methods
-from bench.util.files import write_json
+from bench.util.files import CappedLog
+from bench.util.processes import Child
 
 CHECKS: dict[str, str] = {
     "output": "the imputation is a finite float32 tensor in [0, 1], shaped as the images",
@@ -30,17 +26,20 @@ CHECKS: dict[str, str] = {
     "deadline": "fit ends soon after its deadline, and what it has learnt imputes",
     "resume": "a fit that was stopped and goes on ends as one that was not",
 }
-"""What is checked, by name, in this order; then, once, whether a file or a process is left behind."""
+"""What is checked, by name, in this order; at last, whether a file or a process is left behind."""
 
 TRACES = "traces"
-SIZES = {"grey": "mnist", "colour": "cifar10"}
-"""Kinds of images, and the data set whose settings are taken for them."""
+Images = Literal["grey", "colour"]
+SIZES: dict[Images, str] = {"grey": "mnist", "colour": "cifar10"}
+"""The kinds of images, and the data set whose settings are taken for each."""
 
 BRIEF = ("output", "company")
+"""The checks on colour images of a method that takes grey ones."""
+
 BATCH_SIZE = 16
 CHECK_SECONDS = 300.0
-PATIENCE = 30.0
 ENDING_SECONDS = 3.0
+"""How long processes that a method has started may take to end after its own."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,11 @@ class Outcome:
     """What one check found.
 
     Attributes:
-        images: "grey" or "colour".
+        images: "grey", "colour" or "all".
         check: a name in `CHECKS`, or "traces".
-        status: "pass"; "fail"; "refuses", where the method takes no such images; "skipped", where the
-            fit that it needs fails.
-        reason: on one line; "" where there is nothing to say.
+        status: "pass"; "fail"; "refuses" if the method takes no such images; "skipped" if the fit that the
+            check needs fails.
+        reason: on one line; "" if there is nothing to say.
     """
 
     images: str
@@ -74,15 +73,12 @@ def failures(plugin: Path) -> list[str]:
     return [str(outcome) for outcome in check(source) if outcome.status == "fail"]
 
 
-def check(
-    source: Source, checks: Sequence[str] = (*CHECKS, TRACES), patience: float = PATIENCE
-) -> Iterator[Outcome]:
-    """Check a method, on grey images and, in brief, on colour; on colour alone where it refuses grey.
+def check(source: Source, checks: Sequence[str] = (*CHECKS, TRACES)) -> Iterator[Outcome]:
+    """Check a method on grey images and, in brief, on colour ones; on colour alone if it refuses grey.
 
     Args:
         source: the method.
         checks: which, in the order of `CHECKS`.
-        patience: how many seconds past its deadline a fit may take.
 
     Raises:
         BenchError: the method cannot be loaded.
@@ -94,7 +90,7 @@ def check(
     for images in SIZES:
         accepted = any(outcome.status != "refuses" for outcome in found)
         names = [name for name in thorough if name in BRIEF] if accepted else thorough
-        for outcome in _check_images(source, description, images, names, patience, traces):
+        for outcome in _check_images(source, description, images, names, traces):
             found.append(outcome)
             yield outcome
     if found and all(outcome.status == "refuses" for outcome in found):
@@ -104,42 +100,36 @@ def check(
 
 
 def _check_images(
-    source: Source,
-    description: Description,
-    images: str,
-    names: Sequence[str],
-    patience: float,
-    traces: list[str],
+    source: Source, description: Description, images: Images, names: Sequence[str], traces: list[str]
 ) -> Iterator[Outcome]:
-    """The outcomes on one kind of images; what is left behind is added to `traces`.
+    """The outcomes on one kind of images; what the method leaves behind is added to `traces`.
 
-    A check that ends its process is a failure, and the next ones get a new process.
+    A check that ends its process has failed, and the next ones get a new process.
     """
     waiting = list(names)
     while waiting:
         with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
-            job = {
-                "reference": source.reference,
-                "settings": _settings(description, "smoke", images),
-                "long_settings": _settings(description, "paper", images),
-                "images": images,
-                "checks": waiting,
-                "patience": patience,
-            }
-            process = _Process(Path(folder), job)
-            for name, answer in process.answers():
-                waiting.remove(name)
-                yield Outcome(images, name, **answer)
-                if answer["status"] == "refuses":
+            job = CheckJob(
+                reference=source.reference,
+                settings=_settings(description, "smoke", images),
+                long_settings=_settings(description, "paper", images),
+                images=images,
+                checks=tuple(waiting),
+                folder=Path(folder) / "checkpoints",
+            )
+            process = _Checking(Path(folder), job)
+            for answer in process.answers():
+                waiting.remove(answer.check)
+                yield Outcome(images, answer.check, answer.status, answer.reason)
+                if answer.status == "refuses":
                     waiting.clear()
-            reason = process.end()
             if process.finished or not waiting:
                 traces += process.traces()
                 return
-            yield Outcome(images, waiting.pop(0), "fail", reason)
+            yield Outcome(images, waiting.pop(0), "fail", process.why_it_ended())
 
 
-def _settings(description: Description, preset: str, images: str) -> dict[str, Any]:
+def _settings(description: Description, preset: str, images: Images) -> dict[str, Any]:
     """A preset's settings; batches are small, so that a few images make several steps."""
     settings = description.resolve(preset, SIZES[images], {})
     if isinstance(settings.get("batch_size"), int):
@@ -147,94 +137,79 @@ def _settings(description: Description, preset: str, images: str) -> dict[str, A
     return settings
 
 
-class _Process:
-    """The process that runs some checks, in an empty folder and a process group of its own."""
+class _Checking:
+    """The process that makes some checks, in an empty folder.
 
-    def __init__(self, folder: Path, job: Mapping[str, Any]) -> None:
-        self.empty = folder / "empty"
-        self.empty.mkdir()
-        self.log = folder / "log.txt"
+    Attributes:
+        finished: whether it has made them all.
+    """
+
+    def __init__(self, folder: Path, job: CheckJob) -> None:
+        self._empty = folder / "empty"
+        self._empty.mkdir()
+        self._names = set(job.checks)
         self.finished = False
-        self.late = False
-        self.left: list[str] = []
-        self.reading, writing = os.pipe()
-        write_json(folder / "job.json", {**job, "answers": writing, "folder": str(folder / "checkpoints")})
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "bench.plugins.conformance_process", str(folder / "job.json")],
-                cwd=self.empty,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=_environment(),
-                pass_fds=[writing],
-                start_new_session=True,
-            )
-        os.close(writing)
+        self._log = CappedLog(folder / "log.txt")
+        self._late = self._lingers = self._strange = False
+        self._until = time.monotonic() + CHECK_SECONDS
+        self._child = Child(
+            "bench.plugins.conformance_process",
+            job.model_dump(mode="json"),
+            _environment(),
+            output=self._log.write,
+            folder=self._empty,
+            ending=ENDING_SECONDS,
+        )
 
-    def answers(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """Each check's name with its `status` and `reason`, as they come."""
-        rest = b""
-        while select.select([self.reading], [], [], CHECK_SECONDS)[0]:
-            piece = os.read(self.reading, 65536)
-            if not piece:
-                return
-            *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                answer = json.loads(line)
-                # Whoever else holds the pipe open would keep us waiting for its end.
-                if answer is None:
-                    self.finished = True
-                    return
-                yield answer.pop("check"), answer
-        self.late = True
+    def answers(self) -> Iterator[Answer]:
+        """Each check's answer as it comes; the process has ended when there are no more."""
+        for line in self._child.messages(self._tick):
+            message = read_answer(line)
+            if isinstance(message, Finished):
+                self.finished = True
+                self._until = time.monotonic() + 10 * ENDING_SECONDS
+            elif message is None or message.check not in self._names:
+                self._strange = True
+                break
+            else:
+                self._names.remove(message.check)
+                self._until = time.monotonic() + CHECK_SECONDS
+                yield message
+        self._log.close()
 
-    def end(self) -> str:
-        """End what still runs, and say why the process ended before it was done."""
-        os.close(self.reading)
-        if self.finished:
-            try:
-                self.process.wait(ENDING_SECONDS * 10)
-                self.left = self._left_behind()
-            except subprocess.TimeoutExpired:
-                self.left = ["left a thread running, which keeps its process from ending"]
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        code = self.process.wait()
-        if self.late:
+    def _tick(self) -> None:
+        if time.monotonic() > self._until:
+            self._lingers, self._late = self.finished, not self.finished
+            self._child.end()
+
+    def why_it_ended(self) -> str:
+        """Why the process ended before it had made all checks."""
+        if self._late:
             return f"it did not end within {CHECK_SECONDS:g} seconds"
+        if self._strange:
+            return "its process sent what is no answer"
+        code = self._child.exit_status
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
+        last = self._log.last.decode(errors="replace").strip().splitlines()[-1:]
         return " ".join([f"its process ended ({how})", *last])
 
     def traces(self) -> list[str]:
-        """The files and processes that it left behind."""
-        files = sorted(str(path.relative_to(self.empty)) for path in self.empty.rglob("*"))
-        named = [f"left {', '.join(files[:3])} in the current folder"] if files else []
-        return [*named, *self.left]
-
-    def _left_behind(self) -> list[str]:
-        until = time.monotonic() + ENDING_SECONDS
-        while time.monotonic() < until:
-            try:
-                os.killpg(self.process.pid, 0)
-            except ProcessLookupError:
-                return []
-            time.sleep(0.05)
-        return ["left a process running"]
+        """The files, threads and processes that the method left behind."""
+        files = sorted(str(path.relative_to(self._empty)) for path in self._empty.rglob("*"))
+        found = [f"left {', '.join(files[:3])} in the current folder"] if files else []
+        if self._lingers:
+            found.append("left a thread running, which keeps its process from ending")
+        elif self.finished and self._child.left_behind:
+            found.append("left a process running")
+        return found
 
 
 def _environment() -> dict[str, str]:
-    """The caller's, with one thread a process and no bytecode beside the plugin."""
+    """What the process gets beside ours: one thread, no bytecode beside the plugin, and absolute paths."""
+    given = os.environ.get("PYTHONPATH", "")
+    absolute = [str(Path(entry).absolute()) for entry in given.split(os.pathsep) if entry]
     return {
-        **os.environ,
         "OMP_NUM_THREADS": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPATH": os.pathsep.join(_absolute_path()),
+        "PYTHONPATH": os.pathsep.join(absolute),
     }
-
-
-def _absolute_path() -> list[str]:
-    """PYTHONPATH, with what is relative to the caller's folder spelled out."""
-    given = os.environ.get("PYTHONPATH", "")
-    return [str(Path(entry).absolute()) for entry in given.split(os.pathsep) if entry]

@@ -1,21 +1,18 @@
-"""`python -m bench.plugins.conformance_process JOB.json`: the process in which a method is checked.
+"""`python -m bench.plugins.conformance_process`: the process in which a method is checked.
 
-Each check is a function that takes a Trial, raises `Failed` with a reason, and may return a remark.
+It gets a `CheckJob` and sends an `Answer` for each check. A check is a function that takes a Trial, raises
+`Failed` with a reason, and may return a remark.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -26,19 +23,23 @@ from torch.nn import functional
 from bench.images import MaskedImages
 from bench.imputer import Checkpoints, FitContext, Imputer, Interrupted, NoCheckpoints
 from bench.plugins.checkpoints import DiskCheckpoints
+from bench.plugins.conformance_messages import Answer, CheckJob, Finished, Status
 from bench.plugins.describe import load_method, one_line
 from bench.plugins.output import check_output
+from bench.util.processes import Parent
 
 SHAPES = {"grey": (1, 28, 28), "colour": (3, 32, 32)}
 TRAIN, TEST = 96, 24
 FEW = 32
-"""Training images where no check is about stopping half-way: two steps do."""
+"""How many training images there are if no check stops a fit half-way: two steps are enough."""
 
 RATE = 0.8
 TOLERANCE = 1e-5
-"""How far imputations of one image may differ: float32 matrix products round otherwise in other batches."""
+"""How far imputations of one image may differ: float32 products round differently in other batches."""
 
 SECONDS_TO_DEADLINE = 0.5
+PATIENCE = 30.0
+"""How many seconds past its deadline a fit may take."""
 
 
 class Failed(Exception):
@@ -55,7 +56,7 @@ class Skipped(Exception):
 
 @dataclass
 class Polls:
-    """Counts how often a fit asks whether to stop; says yes from a given time on."""
+    """Counts how often a fit asks whether to stop, and says yes from a given time on."""
 
     stop_at: int | None = None
     count: int = 0
@@ -68,14 +69,13 @@ class Polls:
 class Trial:
     """A method, images, and the fit that most checks look at."""
 
-    def __init__(self, job: Mapping[str, Any]) -> None:
-        self.method: type[Imputer] = load_method(job["reference"])
-        self.settings: dict[str, Any] = job["settings"]
-        self.long_settings: dict[str, Any] = job["long_settings"]
-        self.patience: float = job["patience"]
-        self.shape = SHAPES[job["images"]]
-        self.folder = Path(job["folder"])
-        self.reloads: bool = "reload" in job["checks"]
+    def __init__(self, job: CheckJob) -> None:
+        self.method: type[Imputer] = load_method(job.reference)
+        self.settings = job.settings
+        self.long_settings = job.long_settings
+        self.shape = SHAPES[job.images]
+        self.folder = job.folder
+        self.reloads = "reload" in job.checks
         self.train = made_images(self.shape, TRAIN if self.reloads else FEW, RATE, seed=1)
         self.test = made_images(self.shape, TEST, RATE, seed=2)
         self.polls = Polls()
@@ -210,10 +210,10 @@ def empty(trial: Trial) -> None:
 
 def deadline(trial: Trial) -> None:
     def late(number: int, frame: FrameType | None) -> None:
-        raise Failed(f"fit still ran {trial.patience:g} seconds after its deadline: ask context.out_of_time")
+        raise Failed(f"fit still ran {PATIENCE:g} seconds after its deadline: ask context.out_of_time")
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_DEADLINE + trial.patience)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_DEADLINE + PATIENCE)
     try:
         end = time.monotonic() + SECONDS_TO_DEADLINE
         method = trial.fit(trial.train, settings=trial.long_settings, deadline=end)
@@ -253,8 +253,9 @@ CHECKS: dict[str, Callable[[Trial], str | None]] = {
 }
 
 
-def answer(trial: Trial, name: str) -> dict[str, str]:
-    """One check's `status` and `reason`, on one line."""
+def answer(trial: Trial, name: str) -> Answer:
+    """What one check finds."""
+    status: Status
     try:
         status, reason = "pass", CHECKS[name](trial) or ""
     except Failed as error:
@@ -266,27 +267,23 @@ def answer(trial: Trial, name: str) -> dict[str, str]:
     except Exception as error:
         traceback.print_exc()
         status, reason = "fail", one_line(error)
-    return {"status": status, "reason": " ".join(reason.split())}
-
-
-def _end_with_the_caller() -> None:
-    """Our standard input ends when the process that asks does, however it ends."""
-    os.read(0, 1)
-    os.killpg(0, signal.SIGKILL)
+    told = " ".join(reason.split()).encode(errors="replace").decode()
+    return Answer(check=name, status=status, reason=told)
 
 
 def main() -> None:
-    threading.Thread(target=_end_with_the_caller, daemon=True).start()
-    job = json.loads(Path(sys.argv[1]).read_text())
+    parent = Parent()
+    # When the caller is gone, this process ends, and with it all that it has started in its group.
+    parent.on_stop(lambda: os.killpg(0, signal.SIGKILL))
+    job = CheckJob.model_validate(parent.job)
     torch.set_num_threads(1)
     trial = Trial(job)
-    with os.fdopen(job["answers"], "w", buffering=1) as pipe:
-        for name in job["checks"]:
-            given = answer(trial, name)
-            pipe.write(json.dumps({"check": name, **given}) + "\n")
-            if given["status"] == "refuses":
-                break
-        pipe.write("null\n")
+    for name in job.checks:
+        given = answer(trial, name)
+        parent.tell(given)
+        if given.status == "refuses":
+            break
+    parent.tell(Finished())
 
 
 if __name__ == "__main__":

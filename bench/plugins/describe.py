@@ -12,10 +12,8 @@ import importlib
 import importlib.util
 import inspect
 import json
-import os
-import select
-import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
@@ -23,9 +21,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pydantic import BaseModel
+
 from bench.imputer import Imputer
 from bench.plugins.presets import PRESETS
 from bench.plugins.registry import source_hash
+from bench.util.process_tree import end_descendants, inherit_orphans
+from bench.util.processes import Child, Parent
 from bench.util.text import unknown
 
 SETTING_TYPES = ("int", "float", "bool", "str")
@@ -171,51 +173,42 @@ def one_line(error: BaseException) -> str:
     return message + where
 
 
+class Described(BaseModel):
+    """What a fork sends: what `answer_for` returns."""
+
+    answer: str
+
+
 def answer_apart(name: str, reference: str) -> dict[str, Any]:
-    """As `answer_for`, in a fork: a method that ends, stalls or changes its process harms no other."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(reading)
-        os.setpgid(0, 0)
-        signal.alarm(IMPORT_SECONDS)
-        # What a plugin prints is no answer, and what it starts must not keep our output open.
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            os.dup2(nothing, stream)
-        with os.fdopen(writing, "w") as pipe:
-            pipe.write(answer_for(name, reference))
-        os._exit(0)
-    os.close(writing)
-    text, status = _read_until_end(reading, child)
-    code = os.waitstatus_to_exitcode(status)
-    if code == -signal.SIGALRM:
+    """As `answer_for`, in a fork: a method that ends, stalls or changes its process harms no other.
+
+    Whatever the method's import has started is ended.
+    """
+
+    def answer() -> None:
+        Parent().tell(Described(answer=answer_for(name, reference)))
+
+    def tick() -> None:
+        if time.monotonic() > until:
+            child.end()
+
+    until = time.monotonic() + IMPORT_SECONDS
+    # What a plugin prints is no answer.
+    child = Child(answer, None, {}, output=lambda data: None)
+    told = None
+    for line in child.messages(tick):
+        with suppress(ValueError, RecursionError):
+            told = json.loads(Described.model_validate_json(line).answer)
+    end_descendants()
+    if isinstance(told, dict):
+        return told
+    if time.monotonic() > until:
         return {"error": f"its import did not end within {IMPORT_SECONDS} seconds"}
-    if code or not text:
-        return {"error": f"its import ended the process (exit status {code})"}
-    answer: dict[str, Any] = json.loads(text)
-    return answer
-
-
-def _read_until_end(reading: int, child: int) -> tuple[str, int]:
-    """What a child has written and its wait status, once it has ended, whatever else holds the pipe open."""
-    pieces, status = [], None
-    with os.fdopen(reading, "rb", buffering=0) as pipe:
-        while True:
-            piece = pipe.read(65536) if select.select([pipe], [], [], 0.05)[0] else b""
-            pieces.append(piece)
-            if piece:
-                continue
-            if status is not None:
-                break
-            ended, found = os.waitpid(child, os.WNOHANG)
-            status = found if ended else None
-    with suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
-    return b"".join(pieces).decode(), status
+    return {"error": f"its import ended the process (exit status {child.exit_status})"}
 
 
 def main() -> None:
+    inherit_orphans()
     asked = json.load(sys.stdin)
     print(json.dumps({name: answer_apart(name, reference) for name, reference in asked}))
 

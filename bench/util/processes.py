@@ -108,7 +108,7 @@ class Child:
         return self._process.pid
 
     def messages(self, tick: Callable[[], None]) -> Iterator[bytes]:
-        """Each line that the child sends, until the child has ended. If the caller stops reading, end the child.
+        """Each line that the child sends, until it has ended. If the caller stops reading, end the child.
 
         Args:
             tick: called several times a second.

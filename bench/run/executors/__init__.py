@@ -35,7 +35,7 @@ class Executor(ABC):
 
     @abstractmethod
     def wait(self) -> list[tuple[int, events.Told]]:
-        """What the jobs have told, with their numbers, after a moment at most; a job's last word is an `End`."""
+        """What the jobs have told, with their numbers, within a moment; a job's last word is an `End`."""
 
     @abstractmethod
     def stop(self, now: bool) -> None:
