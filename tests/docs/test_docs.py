@@ -19,6 +19,7 @@ from bench.cli import COMMANDS, cli
 from bench.datasets import Dataset
 from bench.metrics import Scoring
 from bench.plugins.conformance import CHECKS
+from bench.plugins.conformance_messages import CheckJob
 from bench.plugins.conformance_process import Trial, answer
 from bench.plugins.registry import find_methods
 
@@ -123,10 +124,18 @@ def test_every_published_method_has_a_page_and_its_settings(generated: ModuleTyp
 def test_the_method_of_the_page_keeps_the_contract_in_fewer_than_30_lines(tmp_path: Path) -> None:
     path = example("write-a-method.md", tmp_path, "my_method")
     assert len(path.read_text().splitlines()) < 30
-    job = {"reference": str(path), "settings": {}, "long_settings": {}, "images": "colour", "patience": 5}
-    trial = Trial({**job, "checks": list(CHECKS), "folder": str(tmp_path / "kept")})
+    trial = Trial(
+        CheckJob(
+            reference=str(path),
+            settings={},
+            long_settings={},
+            images="colour",
+            checks=tuple(CHECKS),
+            folder=tmp_path / "kept",
+        )
+    )
     answers = {name: answer(trial, name) for name in CHECKS}
-    assert {name for name, given in answers.items() if given["status"] != "pass"} == set()
+    assert {name for name, given in answers.items() if given.status != "pass"} == set()
 
 
 def test_the_data_set_of_the_page_is_one(tmp_path: Path) -> None:

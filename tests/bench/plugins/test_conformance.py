@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from bench.cli import main
-from bench.plugins import conformance
+from bench.plugins import conformance, conformance_process
 from bench.plugins.conformance import BRIEF, CHECKS, TRACES, Outcome, check, failures
+from bench.plugins.conformance_messages import CheckJob
 from bench.plugins.conformance_process import Trial, answer
 from bench.plugins.registry import find_methods
 from tests.bench.command import wait_for
@@ -136,8 +137,16 @@ def plugin(folder: Path, fit: str = FIT, impute: str = IMPUTE) -> Path:
 
 
 def trial(folder: Path, path: Path) -> Trial:
-    job = {"reference": str(path), "settings": {"epochs": 3}, "long_settings": {"epochs": 100000}}
-    return Trial({**job, "images": "grey", "checks": list(CHECKS), "patience": 1, "folder": folder / "kept"})
+    return Trial(
+        CheckJob(
+            reference=str(path),
+            settings={"epochs": 3},
+            long_settings={"epochs": 100000},
+            images="grey",
+            checks=tuple(CHECKS),
+            folder=folder / "kept",
+        )
+    )
 
 
 def found(path: Path, checks: tuple[str, ...]) -> dict[tuple[str, str], Outcome]:
@@ -153,11 +162,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_a_check_catches_what_it_is_for(tmp_path: Path, fault: str) -> None:
+def test_a_check_catches_what_it_is_for(tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conformance_process, "PATIENCE", 1.0)
     fit, impute, reason, expected = BROKEN[fault]
     tried = trial(tmp_path, plugin(tmp_path, fit, impute))
     answers = {name: answer(tried, name) for name in CHECKS}
-    failed = {name: given["reason"] for name, given in answers.items() if given["status"] != "pass"}
+    failed = {name: given.reason for name, given in answers.items() if given.status != "pass"}
     assert reason in failed[expected.split()[0]]
     # Output that is no image fails whatever looks at the output; other faults are told apart.
     if expected != "output":
@@ -167,14 +177,14 @@ def test_a_check_catches_what_it_is_for(tmp_path: Path, fault: str) -> None:
 @pytest.mark.parametrize(("fit", "impute"), [(FIT, IMPUTE), (LOOP.replace("RESTORE", RESTORE), FILL)])
 def test_a_method_that_keeps_the_contract_passes(tmp_path: Path, fit: str, impute: str) -> None:
     tried = trial(tmp_path, plugin(tmp_path, fit, impute))
-    assert {name: answer(tried, name)["status"] for name in CHECKS} == dict.fromkeys(CHECKS, "pass")
+    assert {name: answer(tried, name).status for name in CHECKS} == dict.fromkeys(CHECKS, "pass")
 
 
 def test_a_fit_that_fails_is_told_once(tmp_path: Path) -> None:
     tried = trial(tmp_path, plugin(tmp_path, "raise RuntimeError('two\\nlines')"))
     answers = [answer(tried, name) for name in ("output", "repeat", "company")]
-    assert [given["status"] for given in answers] == ["fail", "skipped", "skipped"]
-    assert answers[0]["reason"] == "RuntimeError: two lines (line 17 of plugin.py)"
+    assert [given.status for given in answers] == ["fail", "skipped", "skipped"]
+    assert answers[0].reason == "RuntimeError: two lines (line 17 of plugin.py)"
 
 
 def test_what_is_left_behind_is_found(tmp_path: Path) -> None:

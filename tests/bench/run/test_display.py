@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from bench.run.display import Display
+from bench.run.events import Progress
 
 
 def test_speed_and_time_left_are_shown_once_they_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,16 +18,31 @@ def test_speed_and_time_left_are_shown_once_they_are_known(monkeypatch: pytest.M
     printed = io.StringIO()
     display = Display(1, Console(file=printed, soft_wrap=True, highlight=False, markup=False))
 
-    def progress(step: int, losses: dict[str, float]) -> dict[str, object]:
-        return {"epoch": 1 + step // 50, "epochs": 2, "step": step, "steps": 100, "losses": losses}
+    def progress(step: int, losses: dict[str, float]) -> Progress:
+        return Progress(epoch=1 + step // 50, epochs=2, step=step, steps=100, losses=losses)
 
     with display.cell(1, "slow") as shown:
         # A fit that takes up at step 10, after a long start; a second later; and when 40 steps took 16 s.
         for when, step, losses in ((20.0, 10, {"J": 2.0}), (21.0, 12, {"J": 1.5}), (36.0, 50, {})):
             now = when
-            shown({"progress": progress(step, losses)})
+            shown(progress(step, losses))
     assert printed.getvalue().splitlines() == [
         "[1/1] slow: started",
         "[1/1] slow: epoch 1/2, J 2",
         "[1/1] slow: epoch 2/2, 2.5 steps/s, 20 s left",
     ]
+
+
+def test_a_fit_that_does_not_say_how_long_it_is_or_goes_back_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for terminal in (False, True):
+        printed = io.StringIO()
+        display = Display(1, Console(file=printed, force_terminal=terminal, soft_wrap=True, markup=False))
+        with display.cell(1, "odd") as shown:
+            for step, steps in ((50, 100), (10, 100), (60, 0), (10**15, 10**15)):
+                now += 20
+                shown(Progress(epoch=0, epochs=0, step=step, steps=steps, losses={"J": float("nan")}))
+        assert "J nan" in printed.getvalue() or terminal

@@ -16,7 +16,7 @@ import torch
 
 from bench.util.failures import failure
 from bench.util.files import CappedLog
-from bench.util.processes import held_bytes, resident_bytes
+from bench.util.process_tree import held_bytes, resident_bytes
 from tests.bench.command import Bench
 from tests.bench.installed import install
 
@@ -34,6 +34,24 @@ if os.fork() == 0:
 THREAD = """
 import threading
 threading.Thread(target=time.sleep, args=[600]).start()
+"""
+
+FORGED = """
+import json
+outcome = {"kind": "outcome", "status": "ok", "fit": {}, "cell": {"method": "prflow"}}
+for name in os.listdir("/proc/self/fd"):
+    try:
+        if os.readlink(f"/proc/self/fd/{name}").startswith("pipe:") and int(name) > 2:
+            os.write(int(name), json.dumps(outcome).encode() + b"\\n")
+    except OSError:
+        pass
+time.sleep(600)
+"""
+
+COUNTING = """
+from bench.imputer import Progress
+context.report(Progress(epoch=-1, epochs=10**400, step=3, steps=10**400, losses={"J": 10**400, "K": None}))
+time.sleep(1)
 """
 
 GROWING = """
@@ -78,6 +96,8 @@ ENDS: dict[str, tuple[str, str, str, str]] = {
     "spreads": (SPREAD, "out-of-memory", "--memory allows 0.7", ""),
     "daemon": (DAEMON, "ok", "", ""),
     "thread": (THREAD, "ok", "", ""),
+    "forges": (FORGED, "failed", "its process sent what is no event: outcome.cell: Extra inputs", ""),
+    "counts": (COUNTING, "ok", "", ""),
     "facts": ("context.facts.update(steps='many', best=float('nan'), model=torch.nn.ReLU())", "ok", "", ""),
 }
 
@@ -157,7 +177,7 @@ def test_a_scoring_that_takes_too_long_says_what_helps(bench: Bench, tmp_path: P
     install(packages, "slowness", {"bench.metrics": {"slow": "slowness:slow"}}, code)
     bench.monkeypatch.syspath_prepend(packages)
     bench.environment["PYTHONPATH"] = str(packages)
-    bench.monkeypatch.setattr("bench.run.worker.SCORING_SECONDS", 0.1)
+    bench.monkeypatch.setattr("bench.run.watching.SCORING_SECONDS", 0.1)
     bench.plugin()
     assert bench.run("--timeout", "4")[0] == 1
     (result,) = bench.results()

@@ -21,14 +21,24 @@ from bench.grid.cell import Cell
 from bench.grid.grid import Grid
 from bench.plugins.registry import Description, Setting, Source
 from bench.problem.posing import Problem, facts_of
+from bench.run import events
 from bench.run.executors import Elsewhere, local, slurm
 from bench.run.executors.local import Local, places
+from bench.run.executors.queued import begun_anew, lost
 from bench.run.executors.slurm import Slurm, parse_options, resources, seats
-from bench.run.job import cell_of, folder_of, new_job
+from bench.run.job import Job, new_job
 from bench.run.machine import Machine, gpus_of
-from bench.run.running import run_cells
-from bench.run.worker import Stop, begun_anew, lost
+from bench.run.run_cells import run_cells
+from bench.run.watching import Stop
 from tests.bench.command import Bench, wait_for
+
+METHOD = Description("m", "", "", "", "", False, {"a": Setting("int", 1)}, {}, {}, (), "")
+
+
+def job_of(machine: Machine, method: str = "m", root: Path = Path("results")) -> Job:
+    """A job of a cell that is never run."""
+    return new_job(Cell(Problem("mnist"), Source(method, "", ""), METHOD, "quick", {}), root, machine, None)
+
 
 HERE = Place("local", None, 1, "cpu", "float32", None, None, None, None, None, ())
 
@@ -51,21 +61,21 @@ def test_no_two_cells_share_a_place_at_a_time(monkeypatch: pytest.MonkeyPatch) -
     busy: set[str] = set()
     seen: list[str] = []
 
-    def pretend(job: dict[str, Any], report: Any, stop: Stop) -> dict[str, Any]:
-        gpu = job["machine"]["gpu"]
-        assert gpu not in busy and job["machine"]["device"] == "cuda"
+    def pretend(job: Job, report: Any, stop: Stop) -> events.End:
+        gpu = job.machine.gpu
+        assert gpu is not None and gpu not in busy and job.machine.device == "cuda"
         busy.add(gpu)
         seen.append(gpu)
         stop.now.wait(0.01)
         busy.remove(gpu)
-        return {"end": "stopped"}
+        return events.Stopped()
 
     monkeypatch.setattr(local, "run_job", pretend)
     with Local(["0", "1", "2"]) as executor:
         waiting, running = list(range(30)), 0
         while waiting or running:
             while waiting and running < 3:
-                executor.start(waiting.pop(), {"machine": {"device": "cuda:1", "gpu": None}})
+                executor.start(waiting.pop(), job_of(Machine("cuda:1", 1, "float32")))
                 running += 1
             running -= len(executor.wait())
     assert len(seen) == 30 and {*seen} == {"0", "1", "2"}
@@ -103,16 +113,17 @@ def grid_of(bench: Bench, methods: list[str], seeds: list[int]) -> list[Any]:
 def test_a_job_is_json_and_holds_the_whole_cell(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_CACHE", bench.environment["BENCH_CACHE"])
     bench.walk()
-    machine = Machine("cpu", 3, "float32", Path("data"), 5.0, 2.0)
+    machine = Machine("cpu", 3, "float32", Path("/data"), 5.0, 2.0)
     (cell,) = grid_of(bench, ["walk"], [7])
-    again = cell_of(json.loads(json.dumps(new_job(cell, Path("results"), machine, None))))
-    assert again == cell
+    job = new_job(cell, Path("results"), machine, "failed").model_copy(update={"before": ("k", "2026")})
+    again = Job.model_validate(json.loads(json.dumps(job.as_json())))
+    assert again == job and again.machine == machine
     facts = {"fingerprint": "a", "observed": "b"}
-    assert again.key(facts) == cell.key(facts) and again.path == cell.path
+    assert again.cell.key(facts) == cell.key(facts) and again.cell.path == cell.path
 
 
 def test_whatever_can_change_a_number_changes_its_key() -> None:
-    method = Description("m", "", "", "", "", False, {"a": Setting("int", 1)}, {}, {}, (), "")
+    method = METHOD
     facts = {"fingerprint": "f", "observed": "o"}
     cell = Cell(Problem("mnist"), Source("m", "", ""), method, "quick", {})
     keys = [
@@ -129,21 +140,21 @@ def test_whatever_can_change_a_number_changes_its_key() -> None:
 def test_a_job_s_data_folder_is_the_one_that_was_looked_at(bench: Bench) -> None:
     (cell,) = Grid(["mean"], ["mnist"], [0.8], [0], "smoke").cells()
     job = new_job(cell, Path("results"), Machine("cpu", 1, "float32", Path("~/data")), None)
-    assert job["machine"]["data_dir"] == str((Path.home() / "data").resolve())
+    assert job.machine.data_dir == (Path.home() / "data").resolve()
 
 
 def test_a_job_that_is_started_again_keeps_its_new_checkpoints(tmp_path: Path) -> None:
-    kept = tmp_path / "cell" / "checkpoints" / "key" / "checkpoint-000001.json"
-    job: dict[str, Any] = {"results": str(tmp_path), "path": "cell", "rerun": "all"}
+    job = job_of(Machine("cpu", 1, "float32"), root=tmp_path)
+    kept = job.cell_folder.path / "checkpoints" / "key" / "checkpoint-000001.json"
     for rerun, left in (("failed", True), (None, True), ("all", False)):
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text("{}")
         if rerun == "all":
-            # Who only looks whether the cell is running holds it for a moment.
-            looking = (tmp_path / "cell" / ".lock").open("a")
+            # `bench status` holds a cell for a moment when it looks at it.
+            looking = job.cell_folder.lock.open("a")
             fcntl.flock(looking, fcntl.LOCK_SH)
             threading.Timer(0.5, looking.close).start()
-        started = begun_anew(job | {"rerun": rerun})
+        started = begun_anew(job.model_copy(update={"rerun": rerun}))
         assert kept.exists() == left
     kept.parent.mkdir(parents=True)
     kept.write_text("{}")
@@ -168,10 +179,10 @@ def test_sbatch_options_of_a_method_win_over_those_of_all() -> None:
     options = parse_options(
         ["partition=gpu", "mem=10GB", "prflow.mem=64GB", "cpus-per-task=2"], ["prflow", "mean"]
     )
-    job = {"cell": {"source": {"name": "prflow"}}, "machine": vars(Machine("cuda", 8, "auto", None, 3600, 6))}
+    job = job_of(Machine("cuda", 8, "auto", None, 3600, 6), "prflow")
     expected = {"cpus_per_task": "2", "gpus_per_node": 1, "mem": "64GB", "partition": "gpu", "time": 130}
     assert resources(job, options) == expected
-    plain = {"cell": {"source": {"name": "mean"}}, "machine": vars(Machine("cpu", 8, "auto", None, None, 6))}
+    plain = job_of(Machine("cpu", 8, "auto", None, None, 6), "mean")
     assert resources(plain, {"": {}}) == {"cpus_per_task": 8, "mem": "10GB", "time": 1440}
     with pytest.raises(BenchError, match=r"unknown method in --slurm 'prfow'; did you mean 'prflow'"):
         parse_options(["prfow.mem=1"], ["prflow"])
@@ -239,7 +250,7 @@ def test_a_lost_rerun_is_told_and_costs_no_number(bench: Bench, monkeypatch: pyt
     monkeypatch.setenv("BENCH_CACHE", bench.environment["BENCH_CACHE"])
     (cell,) = Grid(["mean"], ["mnist"], [0.8], [0], "smoke", train=20, test=10).cells()
     job = new_job(cell, bench.folder, Machine("cpu", 1, "float32"), "all")
-    folder, key = folder_of(job), cell.key(facts_of(cell.problem))
+    folder, key = job.cell_folder, cell.key(facts_of(cell.problem))
 
     def store(status: str, date: str) -> None:
         about = {"cell": cell.record(), "provenance": {"date": date}, "metrics": {}}
@@ -249,12 +260,13 @@ def test_a_lost_rerun_is_told_and_costs_no_number(bench: Bench, monkeypatch: pyt
     for status, left in (("ok", ("ok", None)), ("failed", ("failed", "the node is gone"))):
         store(status, "2026-01-01")
         end = lost(begun_anew(job), "the node is gone")
-        assert (end["end"], end["result"]["status"]) == ("stored", "failed")
+        assert isinstance(end, events.Stored) and end.result["status"] == "failed"
         stored = folder.result() or {}
         assert (stored["status"], stored.get("error")) == left
     started = begun_anew(job)
     store("ok", "2026-01-02")
-    assert lost(started, "the node is gone")["end"] == "kept", "it had stored its result before it was lost"
+    # It had stored its result before it was lost.
+    assert isinstance(lost(started, "the node is gone"), events.Kept)
 
 
 def test_slurm_gets_no_job_for_a_cell_that_another_run_has(tmp_path: Path) -> None:
@@ -262,9 +274,9 @@ def test_slurm_gets_no_job_for_a_cell_that_another_run_has(tmp_path: Path) -> No
     (cell,) = Grid(["mean"], ["mnist"], [0.8], [0], "smoke", train=20, test=10).cells()
     job = new_job(cell, tmp_path, Machine("cpu", 1, "float32"), None)
     executor = Slurm(tmp_path, {"": {}}, None, cluster="local")
-    with folder_of(job).claimed():
+    with job.cell_folder.claimed():
         executor.start(1, job)
-        assert executor.wait() == [(1, {"end": "held"})]
+        assert executor.wait() == [(1, events.Held())]
     assert not (tmp_path / ".slurm").exists()
 
 
@@ -292,7 +304,7 @@ def test_slurm_jobs_that_come_later_wait_for_the_cap_s_seats(
 
 
 def test_a_job_that_is_to_end_before_it_began_ends() -> None:
-    Elsewhere({}).end()
+    Elsewhere(job_of(Machine("cpu", 1, "float32"))).end()
 
 
 def test_submitit_runs_a_grid_and_a_lost_job_is_a_row(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,14 +332,14 @@ def test_what_a_node_sends_home_waits_for_who_only_looks(tmp_path: Path) -> None
 
     grid = Grid(["mean"], ["mnist"], [0.8], [0], "smoke", train=20, test=10)
     job = new_job(grid.cells()[0], tmp_path, Machine("cpu", 1, "float32"), None)
-    folder = folder_of(job)
+    folder = job.cell_folder
     with folder.claimed():
         pass
     looking = folder.lock.open("rb")
     fcntl.flock(looking, fcntl.LOCK_SH)
     threading.Timer(1.0, looking.close).start()
-    files = {"result.json": b"{}"}
-    assert bring_home(job, {"end": "stored", "result": {"key": "k"}, "files": files})["end"] == "stored"
+    end = events.Stored(result={"key": "k"})
+    assert bring_home(job, end, {"result.json": b"{}"}) == end
     assert (folder.path / "result.json").read_bytes() == b"{}"
 
 
