@@ -233,17 +233,13 @@ class Writer:
             for binding in bound:
                 by_local[binding.local].append(binding)
         found: dict[str, str] = {}
-        if "*" in by_local:
+        if "*" in by_local or "*" in names.asked:
             return found
         for local in by_local.keys() - _bound_otherwise(tree) - names.asked:
             same = by_local[local]
             targets = {(binding.target, binding.direct) for binding in same}
             modules = [binding for binding in same if binding.is_module]
-            if (
-                len(targets) > 1
-                or "*" in by_local
-                or not all(self._nameless(str(one.module)) for one in modules)
-            ):
+            if len(targets) > 1 or not all(self._nameless(str(one.module)) for one in modules):
                 continue
             if same[0].direct:
                 found |= {str(one.module): str(one.module) for one in modules}
@@ -262,12 +258,12 @@ class Writer:
         for statement in body:
             if statement in self._imports:
                 imports += self._imports[statement]
-                continue
-            self._neighbours(imports)
-            imports = []
-            if _is_remark(statement) or (in_class and _attribute_for_people(statement) in self._left_out):
-                continue
-            self._node(statement)
+            elif not _is_remark(statement) and not (
+                in_class and _attribute_for_people(statement) in self._left_out
+            ):
+                self._neighbours(imports)
+                imports = []
+                self._node(statement)
         self._neighbours(imports)
 
     def _neighbours(self, imports: Sequence[Binding]) -> None:
@@ -289,14 +285,13 @@ class Writer:
             yield ascii(binding.text)
             return
         yield Ref(binding.module)
-        text = binding.target if binding.direct else binding.local
         called = binding.module if binding.direct else binding.local
         if binding.is_module and self._modules.get(called) == binding.module:
             return
         if binding.is_module and (binding.direct or not self._nameless(binding.module)):
             yield ascii(binding.text)
         else:
-            yield ascii((binding.attribute, text))
+            yield ascii((binding.attribute, binding.local, binding.direct))
 
     def _node(self, node: ast.AST) -> None:
         if isinstance(node, ast.Name | ast.Attribute) and (dotted := _dotted(node)) in self._modules:
@@ -353,7 +348,7 @@ def _merged(values: Iterable[ast.expr]) -> list[ast.expr]:
     found: list[ast.expr] = []
     for value in values:
         if isinstance(value, ast.Constant) and found and isinstance(found[-1], ast.Constant):
-            found[-1] = ast.Constant(f"{found[-1].value}{value.value}")
+            found[-1] = ast.Constant(str(found[-1].value) + str(value.value))
         elif not (isinstance(value, ast.Constant) and value.value == ""):
             found.append(value)
     return found
