@@ -8,7 +8,7 @@ import click
 
 from bench.cli.grid_options import grid_options
 from bench.cli.options import data_dir_option, results_option
-from bench.cli.stored import stored_below
+from bench.cli.stored import say_rekeyed, stored_below
 from bench.errors import BenchError
 from bench.grid.grid import Grid
 
@@ -42,4 +42,5 @@ def command(grid: Grid, data_dir: Path | None, results: Path) -> int:
     counts = {state: sum(one.state == state for one in standings) for state in STATES}
     told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     click.echo(f"{len(standings)} cells: {told}")
+    say_rekeyed(one.result for one in standings if one.state == "done" and one.result is not None)
     return 0 if counts["done"] == len(standings) else 1

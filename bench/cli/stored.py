@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,18 @@ def writing_output() -> Iterator[None]:
 def comma_separated(text: str | None) -> list[str]:
     """The parts between commas, without the empty ones."""
     return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def say_rekeyed(results: Iterable[Result]) -> None:
+    """Say how many of some results count although they were stored under an older key, if there are any."""
+    count = sum(result.rekeyed for result in results)
+    if count == 1:
+        click.echo("1 result was stored under an older key; its code gives the same numbers, so it counts.")
+    elif count:
+        click.echo(
+            f"{count} results were stored under an older key; the code that made them gives the same numbers, "
+            "so they count."
+        )
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:

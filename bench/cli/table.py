@@ -15,6 +15,7 @@ from bench.cli.stored import (
     comma_separated,
     filter_options,
     grouped,
+    say_rekeyed,
     stored_below,
     write_output,
     writing_output,
@@ -69,6 +70,7 @@ def command(
     console = Console(highlight=False, emoji=False, markup=False)
     for one in sets:
         print_tables(one, console)
+    say_rekeyed(result for one in sets for result in one.group.results)
     for path in _write(sets, output or results / "tables", wanted):
         click.echo(f"wrote {path}")
     return 0 if all(result.ok for result in chosen) else 1

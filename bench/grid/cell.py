@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -14,6 +12,7 @@ from bench.datasets import called, is_named, load
 from bench.plugins.presets import DEFAULT_PRESET, PRESETS
 from bench.plugins.registry import Description, Source
 from bench.problem.posing import Problem
+from bench.store.keys import key_of
 from bench.util.text import file_name
 
 PROTOCOL = 1
@@ -84,15 +83,14 @@ class Cell:
         Args:
             facts: of the posed problem (`PosedProblem.facts`).
         """
-        parts = {
-            "protocol": PROTOCOL,
-            "source": self.description.source,
-            "settings": self.settings,
-            "seed": self.problem.seed,
-            "fingerprint": facts["fingerprint"],
-            "observed": facts["observed"],
-        }
-        return "sha256:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return key_of(
+            protocol=PROTOCOL,
+            source=self.description.source,
+            settings=self.settings,
+            seed=self.problem.seed,
+            fingerprint=facts["fingerprint"],
+            observed=facts["observed"],
+        )
 
     def record(self) -> dict[str, Any]:
         """The cell as its result names it."""

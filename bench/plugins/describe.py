@@ -6,7 +6,6 @@ Reads [[NAME, REFERENCE], ...] from standard input.
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import importlib
 import importlib.util
@@ -15,17 +14,16 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel
 
 from bench.imputer import Imputer
+from bench.plugins.own_modules import PLUGIN, own_code, required_packages
 from bench.plugins.presets import PRESETS
-from bench.plugins.registry import source_hash
+from bench.plugins.source_code import Code
 from bench.util.process_tree import end_descendants, inherit_orphans
 from bench.util.processes import Child, Parent
 from bench.util.text import unknown
@@ -33,11 +31,6 @@ from bench.util.text import unknown
 SETTING_TYPES = ("int", "float", "bool", "str")
 IMPORT_SECONDS = 120
 LONGEST_NAME = 60
-OURS = "bench.methods"
-"""The package of the methods that come with bench."""
-
-PLUGIN = "bench_plugin"
-"""What the module of a plugin file is called."""
 
 
 def load_method(reference: str) -> type[Imputer]:
@@ -78,47 +71,7 @@ def load_method(reference: str) -> type[Imputer]:
     return found
 
 
-def own_packages(method: type[Imputer]) -> set[str]:
-    """The top-level packages of the method, of those it derives from, and those beside a plugin file."""
-    lineage = [ancestor for ancestor in method.__mro__ if issubclass(ancestor, Imputer)]
-    packages = {_package(ancestor.__module__) for ancestor in lineage}
-    if PLUGIN in packages:
-        beside = Path(str(sys.modules[PLUGIN].__file__)).resolve().parent
-        packages |= {_package(name) for name, module in sys.modules.items() if _lies_below(module, beside)}
-    return packages - {"bench", "__main__"} - sys.stdlib_module_names
-
-
-def _package(module: str) -> str:
-    """The package that a module counts to: our methods are as far from the harness as anyone's."""
-    return OURS if f"{module}.".startswith(f"{OURS}.") else module.partition(".")[0]
-
-
-def _lies_below(module: ModuleType, folder: Path) -> bool:
-    """Whether a module is a file in a folder, and not one of a package installed there."""
-    file = Path(getattr(module, "__file__", None) or "/")
-    return file.is_relative_to(folder) and not {"site-packages", "dist-packages"} & {*file.parts}
-
-
-def own_files(method: type[Imputer]) -> list[str]:
-    """The files whose change can change the method: its module and what it imported of `own_packages`."""
-    packages = own_packages(method)
-    modules = [module for name, module in sys.modules.items() if _package(name) in packages]
-    return sorted({file for module in modules if (file := getattr(module, "__file__", None))})
-
-
-def required_packages(files: Iterable[str], own: set[str]) -> list[str]:
-    """The top-level packages that some Python files import, beside the standard library, bench and `own`."""
-    found: set[str] = set()
-    for file in files:
-        for node in ast.walk(ast.parse(Path(file).read_bytes())):
-            if isinstance(node, ast.Import):
-                found |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found.add(node.module.partition(".")[0])
-    return sorted(found - own - {"bench"} - sys.stdlib_module_names)
-
-
-def description_of(name: str, method: type[Imputer]) -> dict[str, Any]:
+def description_of(name: str, method: type[Imputer], code: Code) -> dict[str, Any]:
     """What `bench.plugins.registry.Description` holds, as JSON."""
     for attribute, kind_of in (("display_name", str), ("citation", str), ("baseline", bool)):
         if not isinstance(getattr(method, attribute), kind_of):
@@ -138,7 +91,6 @@ def description_of(name: str, method: type[Imputer]) -> dict[str, Any]:
         preset = key.partition("/")[0]
         if preset not in PRESETS:
             raise TypeError(unknown("preset", preset, PRESETS))
-    files = own_files(method)
     summary, _, details = (inspect.getdoc(method) or "").partition("\n")
     return {
         "name": name,
@@ -150,16 +102,22 @@ def description_of(name: str, method: type[Imputer]) -> dict[str, Any]:
         "settings": settings,
         "presets": {key: dict(value) for key, value in method.presets.items()},
         "for_dataset": {key: dict(value) for key, value in method.for_dataset.items()},
-        "requires": required_packages([file for file in files if file.endswith(".py")], own_packages(method)),
-        "source": source_hash(files),
+        "requires": required_packages(code, method),
+        "source": code.identity,
     }
 
 
 def answer_for(name: str, reference: str) -> str:
-    """A method's description and files as JSON, or its error on one line."""
+    """A method's description as JSON, with what tells whether it still holds; or its error on one line."""
     try:
         method = load_method(reference)
-        answer = {"description": description_of(name, method), "files": own_files(method)}
+        code, absent = own_code(method)
+        answer = {
+            "description": description_of(name, method, code),
+            "files": code.files,
+            "digest": code.digest,
+            "absent": absent,
+        }
         return json.dumps(answer, allow_nan=False)
     except BaseException as error:
         return json.dumps({"error": one_line(error)})

@@ -11,13 +11,15 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from os.path import exists
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
+from bench.plugins.source_code import digest_of
 from bench.util.cache import cache_dir
 from bench.util.files import write_json
 from bench.util.text import unknown
@@ -60,7 +62,7 @@ class Description:
         settings: its fields, by name.
         presets, for_dataset: settings by preset, by "preset/dataset" and by data set.
         requires: the packages that its code imports, beside the standard library, bench and its own.
-        source: hash of the code that defines it.
+        source: the identity of its code (`bench.plugins.source_code`).
     """
 
     name: str
@@ -209,7 +211,9 @@ def _place(source: Source) -> Path:
     # Two checkouts or environments may share a cache and have different code under one module's name.
     package = find_spec(source.reference.partition(":")[0].partition(".")[0])
     where = str(package and (package.submodule_search_locations or package.origin))
-    parts = [source.name, source.reference, where, [field.name for field in fields(Description)]]
+    # Another version of bench may describe the same code otherwise.
+    described_by = digest_of(map(str, Path(__file__).parent.glob("*.py")))
+    parts = [source.name, source.reference, where, described_by]
     asked = json.dumps(parts)
     return cache_dir() / "methods" / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
 
@@ -217,15 +221,7 @@ def _place(source: Source) -> Path:
 def _remembered(source: Source) -> dict[str, Any] | None:
     try:
         answer: dict[str, Any] = json.loads(_place(source).read_text())
-        fresh = source_hash(answer["files"]) == answer["description"]["source"]
+        fresh = digest_of(answer["files"]) == answer["digest"] and not any(map(exists, answer["absent"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return answer if fresh else None
-
-
-def source_hash(files: Iterable[str]) -> str:
-    """Hash of a method's own code: the content of `bench.plugins.describe.own_files`."""
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(hashlib.sha256(Path(file).read_bytes()).digest())
-    return f"sha256:{digest.hexdigest()}"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bench.errors import BenchError
 from bench.store.presence import Presence
 from bench.store.provenance import without_places
-from bench.store.results import SCHEMA, fault_of, readable
+from bench.store.results import SCHEMA, fault_of, readable, upgrade
 from bench.util.files import cannot_write, remove_drafts, write_atomically, write_json
 
 LOCK = ".lock"
@@ -116,7 +116,7 @@ class CellFolder:
         return Presence(self.path).elsewhere
 
     def result(self) -> dict[str, Any] | None:
-        """The stored result; None where there is none, or one that is torn or damaged.
+        """The stored result in this version's schema; None if there is none, or if it is torn or damaged.
 
         Raises:
             BenchError: a result is there that must not be replaced unseen: it is of a later schema, or its
@@ -131,7 +131,7 @@ class CellFolder:
             raise BenchError(f"{path} cannot be read ({error.strerror}); put that right") from error
         except (ValueError, RecursionError):
             return None
-        return stored if readable(stored, path) else None
+        return upgrade(stored) if readable(stored, path) else None
 
     def note(self, progress: Mapping[str, Any]) -> None:
         """Keep where the running cell stands, for who looks on; what cannot be written is not missed."""

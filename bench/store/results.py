@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bench.errors import BenchError
+from bench.store.keys import rekeyed
 from bench.util.folders import folders_below
 from bench.util.text import clean, printable
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SCHEMA = 1
+SCHEMA = 2
 LARGEST_BYTES = 50_000_000
 LARGEST_LOSS = 1e300
 LONGEST_NAME = 100
@@ -160,11 +161,14 @@ class Method(_Part):
 
     Attributes:
         settings: every setting's value.
-        source: hash of its code; None where not recorded.
+        source: the identity of its code; None where not recorded.
+        stored_source: what the file holds in its place, if that is older code which gives the same numbers;
+            None otherwise.
     """
 
     settings: dict[Line, Any] = Field(default_factory=dict)
     source: Line | None = None
+    stored_source: Line | None = None
 
 
 class Result(_Part):
@@ -201,6 +205,11 @@ class Result(_Part):
     @property
     def ok(self) -> bool:
         return self.status == "ok"
+
+    @property
+    def rekeyed(self) -> bool:
+        """Whether it was stored under an older key, and counts because its code gives the same numbers."""
+        return self.method.stored_source is not None
 
     @property
     def stopped(self) -> str:
@@ -244,19 +253,21 @@ class Result(_Part):
         return metric
 
 
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: lambda document: document}
 """By the number of an old schema: makes a document of it into one of the next, so that it stays readable.
 
-Schema 1 is the first, so there is none yet. Whoever raises `SCHEMA` to n + 1 adds the entry for n, and
-files of schema n to `tests/bench/schemas/`.
+In schema 1, `method.source` is a hash of the bytes of the method's files, "sha256:..."; in schema 2 it is the
+identity of the code as parsed, "ast:...". Whoever raises `SCHEMA` to n + 1 adds the entry for n, and files of
+schema n + 1 to `tests/bench/store/schemas/`.
 """
 
 
 def upgrade(document: dict[str, Any]) -> dict[str, Any]:
-    """A document of any schema that was ever written, as one of this version's.
+    """A document of any schema that was ever written, as one of this version's, with today's key.
 
     Raises:
         ValueError: it has no schema number, or one that this version does not know.
+        KeyError, TypeError, AttributeError: it lacks a part.
     """
     while (schema := document.get("schema")) != SCHEMA or type(schema) is not int:
         if type(schema) is not int:
@@ -264,7 +275,7 @@ def upgrade(document: dict[str, Any]) -> dict[str, Any]:
         if schema not in UPGRADES:
             raise ValueError(f"has schema {clean(str(schema)[:20])}; this version reads schema {SCHEMA}")
         document = {**UPGRADES[schema](document), "schema": schema + 1}
-    return document
+    return rekeyed(document)
 
 
 def fault_of(document: dict[str, Any]) -> str | None:

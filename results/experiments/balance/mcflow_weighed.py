@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from methods.mcflow import MCFlow
+from bench.methods.mcflow import MCFlow
 
 
 @dataclass

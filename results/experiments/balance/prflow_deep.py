@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from methods.mcflow import MCFlow
-from methods.prflow import PRFlow
+from bench.methods.mcflow import MCFlow
+from bench.methods.prflow import PRFlow
 
 
 @dataclass

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from methods.prflow import PRFlow
+from bench.methods.prflow import PRFlow
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.prflow import PRFlow
+from bench.methods.prflow import PRFlow
 
 
 @dataclass
