@@ -1,6 +1,6 @@
 """Writes the parts of the documents that are made from the code: `python docs/generated.py`, or `make docs`.
 
-A page holds such a part between two comments, each on a line of its own. What stands between them is replaced:
+A page holds such a part between two comments, each on a line of its own. What is between them is replaced:
 
     <!-- generated: NAME -->
     <!-- end -->
