@@ -18,7 +18,9 @@ check: $(VENV)/installed-test docs
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Renews the generated parts of the pages, then builds them.
 docs: $(VENV)/installed-docs
+	$(BIN)/python docs/generated.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir $(VENV)/docs
 
 $(VENV)/installed: pyproject.toml constraints.txt

@@ -1,18 +1,28 @@
-"""Parts of the documents that are made from the code while they are built.
+"""Writes the parts of the documents that are made from the code: `python docs/generated.py`, or `make docs`.
 
-A page asks for one with a comment on a line of its own:
+A page holds such a part between two comments, each on a line of its own. What is between them is replaced:
 
-    <!-- commands -->           every command with its options
-    <!-- method NAME -->        a method's settings and citation
-    <!-- baselines -->          the same for every method that says it is a baseline
+    <!-- generated: NAME -->
+    <!-- end -->
+
+NAME is one of
+
+    commands            every command with its options
+    method prflow       a method's settings and citation, here PRFlow's
+    baselines           the same for each of our own methods that says it is a baseline
+
+The parts are committed, so that the pages can be read without building anything. A test fails where one of
+them is stale.
 """
 
 from __future__ import annotations
 
 import html
+import inspect
 import re
+import sys
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import click
 
@@ -20,21 +30,25 @@ from bench.cli import COMMANDS, cli
 from bench.cli.methods import layers_of, spelled
 from bench.plugins.registry import Description, describe, describe_all, find_methods
 
-MARK = re.compile(r"^<!-- (commands|baselines|method \w+) -->$", re.MULTILINE)
+PART = re.compile(r"^<!-- generated: ([\w ]+) -->$.*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Called by MkDocs for each page."""
-    return MARK.sub(lambda found: generated(found[1]), markdown)
+def renewed(markdown: str) -> str:
+    """A page with its generated parts made anew. Raises BenchError where a method cannot be described."""
+    return PART.sub(
+        lambda part: f"<!-- generated: {part[1]} -->\n\n{generated(part[1])}\n\n<!-- end -->", markdown
+    )
 
 
 def generated(wanted: str) -> str:
-    """What stands in the place of a comment. Raises BenchError where a method cannot be described."""
+    """The part of that name. Raises BenchError where a method cannot be described."""
     if wanted == "commands":
         return "\n\n".join(command_section(name) for name in COMMANDS)
     methods = find_methods()
     if wanted == "baselines":
-        answers = describe_all(methods[name] for name in sorted(methods)).values()
+        # Methods that are installed beside ours have documents of their own.
+        ours = [one for _, one in sorted(methods.items()) if one.reference.startswith("bench.methods.")]
+        answers = describe_all(ours).values()
         found = [one for one in answers if isinstance(one, Description) and one.baseline]
         return "\n\n".join(f"## {one.display_name}\n\n{one.summary}\n\n{settings(one)}" for one in found)
     return settings(describe(methods[wanted.removeprefix("method ")]))
@@ -44,20 +58,23 @@ def command_section(name: str) -> str:
     """One command: its usage, help and options."""
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
-    context = click.Context(command, info_name=f"bench {name}", parent=None)
+    # Without a width, the page would depend on the terminal that it is written in.
+    context = click.Context(command, info_name=f"bench {name}", terminal_width=100)
     usage = command.get_usage(context).removeprefix("Usage: ")
-    lines = [f"## bench {name}", f"```text\n{usage}\n```", re.sub(r"\n(?!\n)", " ", command.help or "")]
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    told = [" ".join(paragraph.split()) for paragraph in paragraphs]
+    sections = [f"## bench {name}", f"```text\n{usage}\n```", *told]
     rows = [option_row(option, context) for option in command.params if isinstance(option, click.Option)]
     if rows:
-        lines.append("\n".join(["| option | what it does |", "|---|---|", *rows]))
-    return "\n\n".join(lines)
+        sections.append("\n".join(["| option | what it does |", "|---|---|", *rows]))
+    return "\n\n".join(sections)
 
 
 def option_row(option: click.Option, context: click.Context) -> str:
     record = option.get_help_record(context)
     assert record is not None
     # A bar would end the table's cell, even in code.
-    names, text = (html.escape(part).replace("|", "&#124;") for part in record)
+    names, text = (html.escape(part, quote=False).replace("|", "&#124;") for part in record)
     return f"| <code>{names}</code> | {text} |"
 
 
@@ -79,3 +96,16 @@ def rows(method: Description) -> Iterator[str]:
     for name, setting in method.settings.items():
         changed = "; ".join(layers_of(method, name))
         yield f"| `{name}` | {setting.type} | {spelled(setting.default)} | {changed} |"
+
+
+def main() -> None:
+    for page in sorted(Path(__file__).parent.rglob("*.md")):
+        old = page.read_text(encoding="utf-8")
+        new = renewed(old)
+        if new != old:
+            page.write_text(new, encoding="utf-8")
+            sys.stdout.write(f"wrote {page}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,7 @@ from bench.plugins.conformance_process import Trial, answer
 from bench.plugins.registry import find_methods
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted((ROOT / "docs").rglob("*.md")), *ROOT.glob("README.md")]
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*.md"))]
 
 
 def fences(page: Path, language: str) -> list[str]:
@@ -56,7 +56,7 @@ def generated() -> ModuleType:
 
 
 def example(page: str, folder: Path, name: str) -> Path:
-    (code,) = fences(ROOT / "docs" / page, "python")
+    (code,) = fences(ROOT / page, "python")
     path = folder / f"{name}.py"
     path.write_text(code)
     return path
@@ -82,14 +82,52 @@ def test_the_pages_show_calls() -> None:
     assert sum(len(list(calls(page))) for page in PAGES) > 20
 
 
-def test_every_command_is_on_its_page_with_every_option(generated: ModuleType) -> None:
-    page = generated.on_page_markdown((ROOT / "docs" / "command-line.md").read_text())
+def test_every_command_is_on_its_page_with_every_option() -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text()
     for name in COMMANDS:
         section = page.partition(f"## bench {name}\n")[2].partition("\n## ")[0]
         command = cli.get_command(click.Context(cli), name)
         assert command is not None and section
         for parameter in command.params:
             assert isinstance(parameter, click.Argument) or all(name in section for name in parameter.opts)
+
+
+def test_what_the_pages_say_of_the_code_is_so_now(generated: ModuleType) -> None:
+    stale = [page for page in PAGES if generated.renewed(page.read_text()) != page.read_text()]
+    assert stale == [], "run: make docs"
+
+
+def test_a_stale_part_is_made_anew_and_the_rest_is_left(generated: ModuleType) -> None:
+    page = (ROOT / "docs" / "methods" / "prflow.md").read_text()
+    stale = page.replace("| `alpha` | float |", "| `beta` | int |")
+    assert stale != page and generated.renewed(stale) == page
+    empty = "before\n\n<!-- generated: method mean -->\n<!-- end -->\n\nafter\n"
+    full = generated.renewed(empty)
+    assert full.startswith("before\n\n<!-- ") and full.endswith(" -->\n\nafter\n")
+    assert "On the command line: `mean`." in full and generated.renewed(full) == full
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link can name on a page: its headings, as code hosts spell them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_link_leads_to_something_in_the_repository(page: Path) -> None:
+    """Also where the pages are read as they are, without MkDocs."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.is_relative_to(ROOT) and target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
 
 def test_every_page_is_in_the_navigation() -> None:
@@ -107,12 +145,12 @@ def test_every_page_is_in_the_navigation() -> None:
     assert set(pages(navigation)) == written
 
 
-def test_every_published_method_has_a_page_and_its_settings(generated: ModuleType) -> None:
+def test_every_published_method_has_a_page_and_its_settings() -> None:
     for name in ("mcflow", "prflow", "misgan", "pbigan"):
         assert name in find_methods()
         page = (ROOT / "docs" / "methods" / f"{name}.md").read_text()
-        assert f"<!-- method {name} -->" in page
-    page = generated.on_page_markdown("<!-- method prflow -->\n")
+        assert f"<!-- generated: method {name} -->" in page
+    page = (ROOT / "docs" / "methods" / "prflow.md").read_text()
     for line in (
         "| `alpha` | float | 0.333333 |",
         "alpha: the prior's exponent",
@@ -121,8 +159,9 @@ def test_every_published_method_has_a_page_and_its_settings(generated: ModuleTyp
         assert line in page
 
 
-def test_the_method_of_the_page_keeps_the_contract_in_fewer_than_30_lines(tmp_path: Path) -> None:
-    path = example("write-a-method.md", tmp_path, "my_method")
+@pytest.mark.parametrize("page", ["docs/write-a-method.md", "README.md"])
+def test_the_method_of_a_page_keeps_the_contract_in_fewer_than_30_lines(page: str, tmp_path: Path) -> None:
+    path = example(page, tmp_path, "my_method")
     assert len(path.read_text().splitlines()) < 30
     trial = Trial(
         CheckJob(
@@ -139,13 +178,13 @@ def test_the_method_of_the_page_keeps_the_contract_in_fewer_than_30_lines(tmp_pa
 
 
 def test_the_data_set_of_the_page_is_one(tmp_path: Path) -> None:
-    dataset = module(example("add-a-data-set.md", tmp_path, "discs")).load(None)
+    dataset = module(example("docs/add-a-data-set.md", tmp_path, "discs")).load(None)
     assert isinstance(dataset, Dataset)
     assert dataset.train.shape == (1000, 1, 28, 28) and dataset.test.shape == (200, 1, 28, 28)
 
 
 def test_the_metric_of_the_page_is_right(tmp_path: Path) -> None:
-    metric = module(example("add-a-metric.md", tmp_path, "mae")).mean_absolute_error
+    metric = module(example("docs/add-a-metric.md", tmp_path, "mae")).mean_absolute_error
     truth = np.full((2, 3, 4, 4), 51, np.uint8)
     observed = np.zeros((2, 1, 4, 4), bool)
     observed[0] = True

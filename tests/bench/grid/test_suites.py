@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import subprocess
-import sys
-import zipfile
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -81,29 +78,6 @@ def test_the_shipped_suites_are_those_of_the_checkout() -> None:
     assert {name: path.read_bytes() for name, path in shipped().items()} == files
     assert set(files) == {"paper", "quick"}
     assert find_suite("quick.yaml") == find_suite("quick")
-
-
-def test_a_wheel_holds_the_suites(tmp_path: Path) -> None:
-    """Built from what an installation needs: the links in the package must become files."""
-    pytest.importorskip("setuptools", minversion="77")
-    source = tmp_path / "source"
-    source.mkdir()
-    names = ["pyproject.toml", "README.md", "suites"]
-    for name in names:
-        subprocess.run(["cp", "-r", ROOT / name, source / name], check=True)
-    (source / "bench").mkdir()
-    for name in ("__init__.py", "grid"):
-        subprocess.run(["cp", "-a", ROOT / "bench" / name, source / "bench" / name], check=True)
-    call = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
-    done = subprocess.run(
-        [sys.executable, "-c", call, str(tmp_path)], cwd=source, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        for name in ("paper", "quick"):
-            stored = archive.read(f"bench/grid/shipped/{name}.yaml")
-            assert stored == (ROOT / f"suites/{name}.yaml").read_bytes()
 
 
 def plan(*arguments: str) -> tuple[int, str]:
