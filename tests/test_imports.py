@@ -39,8 +39,6 @@ SPECIAL = {
 
 USE_CLASSIFIERS = ("datasets", "judges", "metrics", "run", "review")
 ALSO = {room: {"classifiers"} for room in USE_CLASSIFIERS} | {"cli": {"report"}}
-    "cli": {"report"}
-}
 """What a room may import beside the floors below."""
 
 
