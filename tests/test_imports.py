@@ -37,7 +37,8 @@ SPECIAL = {
 }
 """What the rooms that stand on no floor may import."""
 
-ALSO = {room: {"classifiers"} for room in ("datasets", "judges", "metrics", "review")} | {"cli": {"report"}}
+USE_CLASSIFIERS = ("datasets", "judges", "metrics", "run", "review")
+ALSO = {room: {"classifiers"} for room in USE_CLASSIFIERS} | {"cli": {"report"}}
 """What a room may import beside the floors below."""
 
 

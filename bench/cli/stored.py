@@ -68,8 +68,8 @@ def say_rekeyed(results: Iterable[Result]) -> None:
         click.echo("1 result was stored under an older key; its code gives the same numbers, so it counts.")
     elif count:
         click.echo(
-            f"{count} results were stored under an older key; the code that made them gives the same numbers, "
-            "so they count."
+            f"{count} results were stored under an older key; the code that made them gives the same "
+            "numbers, so they count."
         )
 
 

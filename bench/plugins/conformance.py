@@ -154,12 +154,12 @@ class _Checking:
         self._until = time.monotonic() + CHECK_SECONDS
         self._child = Child(
             "bench.plugins.conformance_process",
-            job.model_dump(mode="json"),
             _environment(),
             output=self._log.write,
             folder=self._empty,
             ending=ENDING_SECONDS,
         )
+        self._child.send(job.model_dump(mode="json"))
 
     def answers(self) -> Iterator[Answer]:
         """Each check's answer as it comes; the process has ended when there are no more."""

@@ -152,7 +152,8 @@ def answer_apart(name: str, reference: str) -> dict[str, Any]:
 
     until = time.monotonic() + IMPORT_SECONDS
     # What a plugin prints is no answer.
-    child = Child(answer, None, {}, output=lambda data: None)
+    child = Child(answer, {}, output=lambda data: None)
+    child.send(None)
     told = None
     for line in child.messages(tick):
         with suppress(ValueError, RecursionError):

@@ -23,27 +23,34 @@ from bench.store.cell_folder import CellFolder
 from bench.store.provenance import provenance
 from bench.util.failures import failure
 from bench.util.files import CannotWrite, telling_of_a_full_disk
+from bench.util.forking import SAFE, main_of
 from bench.util.process_tree import end_descendants, inherit_orphans
-from bench.util.processes import STOP_SECONDS, Child, Parent, keep_from_children
+from bench.util.processes import STOP_SECONDS, Child, Parent, given_files
 
 STOPPED = 3
 """The exit status of a cell that was asked to stop."""
 
 
-def run_method(job: MethodJob, parent: Parent, stop: threading.Event) -> tuple[events.MethodOutcome, int]:
-    """Let the method fit and impute in a process of its own.
+def waiting_method() -> Child:
+    """The method's process. It is made before the cell's job is read, so it knows nothing of that."""
+    module = "bench.run.method_process"
+    return Child(
+        main_of(module) if SAFE else module,
+        {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"},
+        inherited=given_files(),
+        patience=STOP_SECONDS + 2,
+    )
+
+
+def run_method(
+    method: Child, job: MethodJob, parent: Parent, stop: threading.Event
+) -> tuple[events.MethodOutcome, int]:
+    """Let the method fit and impute in its process.
 
     Returns:
         What has become of the method, and how many processes it left behind.
     """
-    method = Child(
-        "bench.run.method_process",
-        job.as_json(),
-        {"OMP_NUM_THREADS": str(job.threads), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"},
-        inherited=[job.lock],
-        patience=STOP_SECONDS + 2,
-    )
-    keep_from_children(job.lock)
+    method.send(job.as_json())
     limits = Limits(method, job.timeout, job.memory)
 
     def tick() -> None:
@@ -123,14 +130,16 @@ def leaving_when_asked(stop: threading.Event) -> Iterator[None]:
     over.set()
 
 
-def run(job: CellJob, parent: Parent, stop: threading.Event) -> events.CellOutcome | events.Stopped:
+def run(
+    waiting: Child, job: CellJob, parent: Parent, stop: threading.Event
+) -> events.CellOutcome | events.Stopped:
     """Fit, impute and score.
 
     Raises:
         CannotWrite: the disk is full.
     """
     method = job.method
-    told, left_behind = run_method(method, parent, stop)
+    told, left_behind = run_method(waiting, method, parent, stop)
     if stop.is_set() and told.status != "ok":
         return events.Stopped()
     if told.status == "cannot-write":
@@ -152,6 +161,7 @@ def run(job: CellJob, parent: Parent, stop: threading.Event) -> events.CellOutco
 
 
 def main() -> None:
+    method = waiting_method()
     parent = Parent()
     inherit_orphans()
     stop = threading.Event()
@@ -161,7 +171,7 @@ def main() -> None:
     last: events.CellOutcome | events.Stopped | events.Refused
     try:
         with telling_of_a_full_disk(job.folder):
-            last = run(job, parent, stop)
+            last = run(method, job, parent, stop)
     except BenchError as error:
         last = events.Refused(why=str(error))
     parent.tell(last)

@@ -74,7 +74,6 @@ class MethodJob(_Job):
         incomplete: the folder of the posed problem's incomplete arrays.
         checkpoints: the folder of the fit's checkpoints.
         output: the file that the imputation goes to.
-        lock: an open file that holds the cell for as long as the process runs.
         device, threads, precision, timeout, memory: as `Machine`.
     """
 
@@ -84,7 +83,6 @@ class MethodJob(_Job):
     incomplete: Path
     checkpoints: Path
     output: Path
-    lock: int
     device: str
     threads: int
     precision: str

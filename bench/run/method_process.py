@@ -33,7 +33,7 @@ from bench.run.job import MethodJob
 from bench.run.limits import limit_memory
 from bench.util.failures import failure
 from bench.util.files import CannotWrite, write_atomically
-from bench.util.processes import STOP_SECONDS, Parent, keep_from_children
+from bench.util.processes import STOP_SECONDS, Parent
 
 DEEPEST = 20
 """How deep the facts of a fit may be nested; what lies deeper is dropped."""
@@ -196,7 +196,6 @@ def outcome_of(job: MethodJob, parent: Parent, stop: StopRequest) -> events.Meth
 def main() -> None:
     parent = Parent()
     job = MethodJob.model_validate(parent.job)
-    keep_from_children(job.lock)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)
     stop = StopRequest()

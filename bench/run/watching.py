@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from bench.run.machine import Machine
 from bench.store.cell_folder import CellFolder
 from bench.util.files import CappedLog
 from bench.util.processes import STOP_SECONDS, Child
+from bench.util.warm import server_with
 
 NOTE_SECONDS = 3.0
 """How often the progress of a fit is noted in the cell's folder."""
@@ -44,16 +46,24 @@ class CellWatch:
         job: what the process gets.
         machine: where and how the cell runs.
         folder: the cell's.
+        lock: an open file that holds the cell for as long as a process of the cell runs.
         report: called with what the process tells while it runs.
         stop: looked at several times a second.
     """
 
     def __init__(
-        self, job: CellJob, machine: Machine, folder: CellFolder, report: Report, stop: Stop
+        self,
+        job: CellJob,
+        machine: Machine,
+        folder: CellFolder,
+        lock: int,
+        report: Report,
+        stop: Stop,
     ) -> None:
         self._job = job
         self._machine = machine
         self._folder = folder
+        self._lock = lock
         self._report = report
         self._stop = stop
         self._last: events.CellOutcome | events.Stopped | events.Refused | None = None
@@ -71,15 +81,17 @@ class CellWatch:
         # What an earlier run left unfinished goes; its result stays until there is another.
         self._folder.empty_fresh()
         log = CappedLog(self._folder.log)
+        environment = self._environment()
         self._child = Child(
             "bench.run.cell_process",
-            self._job.as_json(),
-            self._environment(),
+            environment,
             output=log.write,
-            inherited=[self._job.method.lock],
+            inherited=[self._lock],
             # The cell gives its method's process less.
             patience=STOP_SECONDS + 5,
+            server=server_with(("bench.run.heavy",), os.environ | environment),
         )
+        self._child.send(self._job.as_json())
         try:
             for line in self._child.messages(self._tick):
                 self._hear(events.read_cell_event(line))

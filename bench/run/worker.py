@@ -109,7 +109,7 @@ def _outcome(
     changed = _changed(job.cell)
     if changed is not None:
         return events.CellOutcome(status="failed", error=changed)
-    return CellWatch(_cell_job(job, posed, folder, lock), job.machine, folder, report, stop).outcome()
+    return CellWatch(_cell_job(job, posed, folder), job.machine, folder, lock, report, stop).outcome()
 
 
 def _changed(cell: Cell) -> str | None:
@@ -146,7 +146,7 @@ def _provenance_without(machine: Machine) -> dict[str, Any]:
     return provenance("cpu", machine.threads, machine.precision) | {"device": machine.device}
 
 
-def _cell_job(job: Job, posed: PosedProblem, folder: CellFolder, lock: int) -> CellJob:
+def _cell_job(job: Job, posed: PosedProblem, folder: CellFolder) -> CellJob:
     """What the cell's process gets, and in `method` what it hands on to the method's process."""
     cell, machine = job.cell, job.machine
     method = MethodJob(
@@ -156,7 +156,6 @@ def _cell_job(job: Job, posed: PosedProblem, folder: CellFolder, lock: int) -> C
         incomplete=posed.incomplete,
         checkpoints=folder.checkpoints(cell.key(posed.facts)),
         output=folder.fresh / folder.imputed.name,
-        lock=lock,
         device=machine.device,
         threads=machine.threads,
         precision=machine.precision,

@@ -1,6 +1,7 @@
 """Processes that we start and watch: `Child` is such a process seen by its parent, `Parent` the other way.
 
-A child reads its job, one line of JSON, from its standard input. When that input closes the child stops:
+A child starts as a new interpreter, as a fork of a warm server (`bench.util.warm`), or as a fork of this
+process. It reads its job, one line of JSON, from its standard input. When that input closes the child stops:
 its parent asked for it, has ended, or was killed. A child sends messages, one line of JSON each, over a
 pipe of its own. When a child has ended, what it started and left behind is found and ended too: by its
 parents, by its process group, and by a mark in the environment.
@@ -18,19 +19,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from bench.util.forking import Forked
 from bench.util.process_tree import TOKEN, end_each, left_of, oom_kills
+from bench.util.warm import Server, Started
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 EVENTS = "BENCH_EVENTS"
 """The variable that tells a child the number of its open pipe."""
+
+FILES = "BENCH_FILES"
+"""The variable that tells a child the numbers of the open files that it was given, divided by commas."""
 
 TICK_SECONDS = 0.2
 STOP_SECONDS = 30.0
@@ -41,33 +47,34 @@ LONGEST_MESSAGE = 64_000_000
 
 
 class Child:
-    """A process that this one starts and watches, in a session of its own.
+    """A process that this one starts and watches, in a session of its own. It waits for its job: `send`.
 
     Attributes:
         left_behind: the numbers of the processes that it left running and that were ended after it.
 
     Args:
-        main: a module, which is run as `python -m MODULE`; or a function, which is called in a fork.
-        job: what the child is to do, as JSON.
+        main: a module, which is run as `python -m MODULE` or whose `main` the server runs; or a function,
+            which is called in a fork.
         environment: variables to set beside ours.
         output: takes what the child prints; if None, the child prints where we do.
-        inherited: open files that a module's process gets under the same numbers.
+        inherited: open files that the child gets under the same numbers.
         folder: where the child runs; if None, where we do.
         patience: how many seconds the child may take to end after it was asked to.
         ending: how many seconds the processes that it left behind may take to end by themselves.
+        server: forks the module's process; if None, a new interpreter is started.
     """
 
     def __init__(
         self,
         main: str | Callable[[], None],
-        job: Any,
         environment: Mapping[str, str],
         *,
         output: Callable[[bytes], Any] | None = None,
-        inherited: Iterable[int] = (),
+        inherited: Sequence[int] = (),
         folder: Path | None = None,
         patience: float = STOP_SECONDS,
         ending: float = 0.0,
+        server: Server | None = None,
     ) -> None:
         # A child's child has a token that begins with the child's, so each finds its own.
         self.token = f"{os.environ.get(TOKEN, '')}/{secrets.token_hex(16)}"
@@ -77,28 +84,23 @@ class Child:
         self._oom_kills = oom_kills()
         self._asked: float | None = None
         self._asking, self._telling, self._printing = _Pipe(), _Pipe(), _Pipe() if output else None
-        own = {**environment, TOKEN: self.token, EVENTS: str(self._telling.write)}
-        streams = (self._asking.read, self._printing.write if self._printing else None)
-        if isinstance(main, str):
-            self._process: subprocess.Popen[bytes] | _Fork = subprocess.Popen(
-                [sys.executable, "-P", "-m", main],
-                stdin=streams[0],
-                stdout=streams[1],
-                stderr=streams[1],
-                cwd=folder,
-                env=os.environ | own,
-                pass_fds=[self._telling.write, *inherited],
-                start_new_session=True,
-            )
-        else:
-            ours = [self._asking.write, self._telling.read]
-            if self._printing:
-                ours.append(self._printing.read)
-            self._process = _Fork(main, own, streams, ours)
+        told = {TOKEN: self.token, EVENTS: str(self._telling.write), FILES: ",".join(map(str, inherited))}
+        printed = self._printing.write if self._printing else None
+        self._process = _started(
+            main,
+            os.environ | environment | told,
+            str(folder or Path.cwd()),
+            (self._asking.read, printed),
+            [self._telling.write, *inherited],
+            server,
+        )
         self._asking.close_read()
         self._telling.close_write()
         if self._printing:
             self._printing.close_write()
+
+    def send(self, job: Any) -> None:
+        """Give the child its job: what it is to do, as JSON. Once."""
         with contextlib.suppress(BrokenPipeError):
             _write_all(self._asking.write, json.dumps(job).encode() + b"\n")
 
@@ -240,64 +242,33 @@ class _Pipe:
         self.close_write()
 
 
-class _Fork:
-    """A function that runs in a fork of this process, with the part of Popen's interface that `Child` uses.
-
-    Args:
-        main: the function.
-        environment: variables to set.
-        streams: the open files that become its standard input and its output; None leaves the output.
-        parents: open files that are the parent's alone.
-    """
-
-    def __init__(
-        self,
-        main: Callable[[], None],
-        environment: Mapping[str, str],
-        streams: tuple[int, int | None],
-        parents: Iterable[int],
-    ) -> None:
-        self.returncode: int | None = None
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        self.pid = os.fork()
-        if self.pid:
-            return
-        status = 1
-        try:
-            os.setsid()
-            for file in parents:
-                os.close(file)
-            os.dup2(streams[0], 0)
-            if streams[1] is not None:
-                os.dup2(streams[1], 1)
-                os.dup2(streams[1], 2)
-            os.environ.update(environment)
-            main()
-            status = 0
-        finally:
-            os._exit(status)
-
-    def poll(self) -> int | None:
-        """The exit status; None while the function runs."""
-        if self.returncode is None:
-            ended, status = os.waitpid(self.pid, os.WNOHANG)
-            if ended:
-                self.returncode = os.waitstatus_to_exitcode(status)
-        return self.returncode
-
-    def wait(self, timeout: float | None = None) -> int:
-        """The exit status, once the function has ended.
-
-        Raises:
-            subprocess.TimeoutExpired: it has not ended after so many seconds.
-        """
-        until = None if timeout is None else time.monotonic() + timeout
-        while (code := self.poll()) is None:
-            if until is not None and time.monotonic() > until:
-                raise subprocess.TimeoutExpired("fork", timeout or 0)
-            time.sleep(0.01)
-        return code
+def _started(
+    main: str | Callable[[], None],
+    environment: Mapping[str, str],
+    folder: str,
+    streams: tuple[int, int | None],
+    files: Sequence[int],
+    server: Server | None,
+) -> subprocess.Popen[bytes] | Forked | Started:
+    """The process of a `Child`; `streams` become its standard input and, unless it is None, its output."""
+    given, printed = streams
+    if isinstance(main, str) and server is None:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", main],
+            stdin=given,
+            stdout=printed,
+            stderr=printed,
+            cwd=folder,
+            env=environment,
+            pass_fds=files,
+            start_new_session=True,
+        )
+    numbers = {file: file for file in files}
+    numbers |= {0: given, 1: 1 if printed is None else printed, 2: 2 if printed is None else printed}
+    if isinstance(main, str):
+        assert server is not None
+        return server.start(main, environment, folder, numbers)
+    return Forked(main, environment, folder, numbers)
 
 
 class Parent:
@@ -305,17 +276,23 @@ class Parent:
 
     Attributes:
         job: what is to be done, as JSON.
+        files: the open files that the process was given.
     """
 
     def __init__(self) -> None:
-        self.job: Any = json.loads(_first_line(0))
+        self.files = given_files()
+        line = _first_line(0)
+        if not line:
+            # The parent has ended, or needs us no more.
+            os._exit(0)
+        self.job: Any = json.loads(line)
         # What runs here reads nothing from its standard input, and no child of it keeps our pipes.
         self._asking = os.dup(0)
         with Path(os.devnull).open() as nothing:
             os.dup2(nothing.fileno(), 0)
         self._telling = int(os.environ.pop(EVENTS))
-        for private in (self._asking, self._telling):
-            keep_from_children(private)
+        for private in (self._asking, self._telling, *self.files):
+            _keep_from_children(private)
         self._one_at_a_time = threading.Lock()
         # Ctrl-C on a terminal reaches every process; the parent alone decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -341,7 +318,12 @@ class Parent:
         threading.Thread(target=wait, daemon=True).start()
 
 
-def keep_from_children(file: int) -> None:
+def given_files() -> list[int]:
+    """The open files that this process was given by its parent."""
+    return [int(number) for number in os.environ.get(FILES, "").split(",") if number]
+
+
+def _keep_from_children(file: int) -> None:
     """Close an open file in every process that this one starts or forks."""
     os.set_inheritable(file, False)
 

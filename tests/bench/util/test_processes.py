@@ -33,7 +33,8 @@ def gone(number: int) -> bool:
 
 
 def told_by(main: Callable[[], None], job: object = None, **more: object) -> tuple[list[str], Child]:
-    child = Child(main, job, {}, **more)  # type: ignore[arg-type]
+    child = Child(main, {}, **more)  # type: ignore[arg-type]
+    child.send(job)
     return [line.decode() for line in child.messages(nothing)], child
 
 
@@ -91,7 +92,8 @@ def endless() -> None:
 
 
 def test_a_reader_that_goes_ends_the_child() -> None:
-    child = Child(endless, None, {})
+    child = Child(endless, {})
+    child.send(None)
     for _ in child.messages(nothing):
         break
     assert child._process.poll() is not None
@@ -110,7 +112,8 @@ def listening() -> None:
 
 @pytest.mark.parametrize(("main", "status"), [(deaf, -9), (listening, 5)])
 def test_a_child_that_does_not_stop_when_asked_is_ended(main: Callable[[], None], status: int) -> None:
-    child = Child(main, None, {}, patience=1.0)
+    child = Child(main, {}, patience=1.0)
+    child.send(None)
     started = time.monotonic()
     for _ in child.messages(child.ask_to_stop):
         pass
@@ -139,6 +142,7 @@ def test_a_module_runs_under_our_interpreter_in_its_own_folder(tmp_path: Path) -
         "parent = Parent()\nparent.tell(Word(word=f'{sys.executable} {os.getcwd()} {parent.job}'))\n"
     )
     (tmp_path / "told.py").write_text(code)
-    child = Child("told", 5, {"PYTHONPATH": str(tmp_path)}, folder=tmp_path)
+    child = Child("told", {"PYTHONPATH": str(tmp_path)}, folder=tmp_path)
+    child.send(5)
     (line,) = child.messages(nothing)
     assert Word.model_validate_json(line).word == f"{sys.executable} {tmp_path} 5"

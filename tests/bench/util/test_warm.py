@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server(["numpy", "json"], 1, os.environ | {"PYTHONPATH": str(ROOT), "LEFT": "server"})
+    server = Server(["numpy", "json"], os.environ | {"PYTHONPATH": str(ROOT), "LEFT": "server"})
     yield server
     server.close()
 
@@ -37,7 +37,7 @@ class Asked:
         reading, self.asking = os.pipe()
         self.telling, writing = os.pipe()
         files = {0: reading, 1: writing, 2: writing, **(extra or {})}
-        self.process: Started = server.start(MODULE, {"OWN": "1"}, files)
+        self.process: Started = server.start(MODULE, {"OWN": "1"}, str(Path.cwd()), files)
         os.close(reading)
         os.close(writing)
         os.write(self.asking, f"{word}\n".encode())
@@ -92,7 +92,7 @@ def test_what_a_process_leaves_behind_is_ended(server: Server) -> None:
 def test_the_server_ends_with_its_owner(tmp_path: Path) -> None:
     code = (
         "import os, time; from bench.util.warm import Server\n"
-        "server = Server(['json'], 1, os.environ)\n"
+        "server = Server(['json'], os.environ)\n"
         "print(server._process.pid, flush=True); time.sleep(600)"
     )
     owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -104,7 +104,7 @@ def test_the_server_ends_with_its_owner(tmp_path: Path) -> None:
 
 
 def test_a_package_that_cannot_be_loaded_stops_nobody() -> None:
-    server = Server(["no.such.package"], 1, os.environ | {"PYTHONPATH": str(ROOT)})
+    server = Server(["no.such.package"], os.environ | {"PYTHONPATH": str(ROOT)})
     began = time.monotonic()
     assert Asked(server, "leave").process.wait(30) == 7
     assert time.monotonic() - began < 30
