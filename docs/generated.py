@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from bench.cli import COMMANDS, cli
-from bench.cli.methods import layers_of, spelled
+from bench.cli.methods import kind, layers_of, spelled
 from bench.plugins.registry import Description, describe, describe_all, find_methods
 
 MARK = re.compile(r"^<!-- (commands|baselines|method \w+) -->$", re.MULTILINE)
@@ -78,4 +78,4 @@ def settings(method: Description) -> str:
 def rows(method: Description) -> Iterator[str]:
     for name, setting in method.settings.items():
         changed = "; ".join(layers_of(method, name))
-        yield f"| `{name}` | {setting.type} | {spelled(setting.default)} | {changed} |"
+        yield f"| `{name}` | {kind(setting)} | {spelled(setting.default)} | {changed} |"
