@@ -10,7 +10,6 @@ observed. Three generators play against a critic each:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,11 +19,9 @@ from torch.nn import functional
 from bench.images import MaskedImages
 from bench.imputer import FitContext
 from bench.methods.batchwise import Batchwise
-from bench.methods.nn.critics import ImageCritic
 from bench.methods.nn.families import Shape, check_batch
-from bench.methods.nn.generators import generator
-from bench.methods.nn.imputers import imputer
-from bench.methods.nn.wgan import raise_distance
+from bench.methods.nn.misgan import networks
+from bench.methods.nn.wgan import Critic, raise_distance
 from bench.methods.noise import noise_for
 from bench.methods.optimisation import adam, descend, evaluating, fixed, products_in, seeded
 from bench.methods.settings import Count, Positive, Weight, on_photos
@@ -33,8 +30,6 @@ from bench.methods.training import Parts, Training
 BETAS = (0.5, 0.9)
 HASTE = {"learning_rate": 3e-4, "imputer_learning_rate": 6e-4}
 
-Critic = Callable[[Tensor], Tensor]
-
 
 def fill(x: Tensor, observed: Tensor, tau: float) -> Tensor:
     """m * x + (1 - m) * tau: x (N, C, H, W) and m (N, 1, H, W), both in [0, 1]."""
@@ -42,10 +37,7 @@ def fill(x: Tensor, observed: Tensor, tau: float) -> Tensor:
 
 
 def nearly_binary(values: Tensor) -> Tensor:
-    """Squash any values to [0, 1] so that most end at 0 or 1 exactly, yet gradients flow between.
-
-    A sigmoid of temperature 0.66, stretched to (-0.1, 1.1) and cut: the published masks' last layer.
-    """
+    """Gm's last layer: a sigmoid of temperature 0.66, stretched to (-0.1, 1.1) and cut to [0, 1]."""
     return functional.hardtanh(torch.sigmoid(values / 0.66) * 1.2 - 0.1, 0, 1)
 
 
@@ -55,8 +47,10 @@ def missingness_loss(mask: Critic, data: Critic, x: Tensor, m: Tensor, tau: floa
 
 
 def data_loss(data: Critic, imputation: Critic, x: Tensor, m: Tensor, tau: float, beta: float) -> Tensor:
-    """L_data + beta * L_imputation of generated images x and masks m: what Gx descends."""
-    # In the imputation critic's game Gx makes the real side: it goes down where the critic goes up.
+    """L_data + beta * L_imputation of generated images x and masks m: what Gx descends.
+
+    In the imputation critic's game Gx makes the real side: it goes down where the critic goes up.
+    """
     return beta * imputation(x).float().mean() - data(fill(x, m, tau)).float().mean()
 
 
@@ -68,19 +62,6 @@ def imputer_loss(imputation: Critic, recovered: Tensor) -> Tensor:
 def recover(imputer: nn.Module, images: MaskedImages, noise: Tensor) -> Tensor:
     """Gi of the images with noise (N, C, H, W) for their missing pixels, observed pixels put back."""
     return images.paste(imputer(images.paste(noise)).float())
-
-
-def networks(shape: Shape, latent: int, width: int) -> dict[str, nn.Module]:
-    """Three generators and a critic for each, for images (C, H, W)."""
-    mask_shape = (1, *shape[1:])
-    return {
-        "data_generator": generator(latent, shape, width),
-        "missingness_generator": generator(latent, mask_shape, width),
-        "imputer": imputer(shape, width),
-        "data_critic": ImageCritic(shape, width),
-        "mask_critic": ImageCritic(mask_shape, width),
-        "imputation_critic": ImageCritic(shape, width),
-    }
 
 
 @dataclass
@@ -110,15 +91,15 @@ class Game:
         with torch.no_grad():
             x, m = self.images(len(batch)), self.masks(len(batch))
             recovered = self.recovered(batch)
-        observed, tau, distances = batch.observed.float(), self.settings.tau, {}
+        observed, distances = batch.observed.float(), {}
+        tau, penalty = self.settings.tau, self.settings.gradient_penalty
         for name, real, fake in (
             ("data", fill(batch.values, observed, tau), fill(x, m, tau)),
             ("mask", observed, m),
             ("imputation", x, recovered),
         ):
-            player = self.networks[f"{name}_critic"], self.adams[f"{name}_critic"]
-            penalty = self.settings.gradient_penalty
-            distances[name] = raise_distance(*player, (real,), (fake,), penalty, self.noise)
+            critic, optimiser = self.networks[f"{name}_critic"], self.adams[f"{name}_critic_adam"]
+            distances[name] = raise_distance(critic, optimiser, (real,), (fake,), penalty, self.noise)
         return distances
 
     def update_generators(self, batch: MaskedImages) -> None:
@@ -129,13 +110,13 @@ class Game:
             with torch.no_grad():
                 x = self.images(len(batch))
             loss = missingness_loss(mask, data, x, self.masks(len(batch)), tau, settings.data_weight)
-            descend(self.adams["missingness_generator"], loss)
+            descend(self.adams["missingness_generator_adam"], loss)
             with torch.no_grad():
                 m = self.masks(len(batch))
             x = self.images(len(batch))
             loss = data_loss(data, imputation, x, m, tau, settings.imputation_weight)
-            descend(self.adams["data_generator"], loss)
-            descend(self.adams["imputer"], imputer_loss(imputation, self.recovered(batch)))
+            descend(self.adams["data_generator_adam"], loss)
+            descend(self.adams["imputer_adam"], imputer_loss(imputation, self.recovered(batch)))
 
     def _codes(self, count: int) -> Tensor:
         return torch.randn(count, self.settings.latent, generator=self.noise, device=self.noise.device)
@@ -152,11 +133,9 @@ class MisGAN(Batchwise):
             In the authors' code no gradient of this term reaches the data generator; 0 does the same.
         gradient_penalty: its weight in each critic's loss.
         critic_steps: critic updates to one update of the generators.
-        latent: length of the generators' random codes.
-        width: channels of the convolutions next to the image.
+        latent, width: length of the generators' random codes; channels of the convolutions next to the image.
         epochs, batch_size: the schedule; each batch is one critic update.
-        learning_rate: of both generators and their critics.
-        imputer_learning_rate: of the imputer and its critic.
+        learning_rate, imputer_learning_rate: of both generators, of the imputer, and of their critics.
     """
 
     tau: float = 0.0
@@ -177,8 +156,7 @@ class MisGAN(Batchwise):
         train = train.to(context.device)
         game = self.new_game(train.shape)
         self.imputer = game.networks["imputer"]
-        adams = {f"{name}_adam": optimiser for name, optimiser in game.adams.items()}
-        parts: Parts = {**game.networks, **adams, "noise": game.noise}
+        parts: Parts = {**game.networks, **game.adams, "noise": game.noise}
         training = Training(context, parts, len(train), self.batch_size, self.epochs)
         for indices in training:
             batch = train[indices]
@@ -198,7 +176,7 @@ class MisGAN(Batchwise):
         adams: dict[str, torch.optim.Optimizer] = {}
         for name, network in players.items():
             rate = self.imputer_learning_rate if name.startswith("imput") else self.learning_rate
-            adams[name] = adam(network.to(self.context.device).parameters(), rate, BETAS)
+            adams[f"{name}_adam"] = adam(network.to(self.context.device).parameters(), rate, BETAS)
         return Game(self, players, adams, self.context.generator("noise"))
 
     display_name = "MisGAN"

@@ -33,6 +33,7 @@ from bench.methods.optimisation import adam, descend, evaluating, fixed, product
 from bench.methods.settings import Count, Positive, Weight, on_photos
 from bench.methods.training import Training
 
+ErrorKind = Literal["cross-entropy", "smooth-l1"]
 BETAS = (0.5, 0.9)
 LEARNING_RATE_STEPS = 10
 WAITING_FRACTION = 100 / 2000
@@ -40,16 +41,11 @@ HASTE = {"learning_rate": 5e-4, "final_learning_rate": 5e-4}
 PHOTOS = {"reconstruction": "smooth-l1", "reconstruction_weight": 0.002, "rising_weight": False}
 PHOTOS |= {"own_batch": True, "batch_size": 256, "learning_rate": 2e-4, "final_learning_rate": 5e-5}
 
-Reconstruction = Literal["cross-entropy", "smooth-l1"]
 
-
-def reconstruction_loss(kind: Reconstruction, decoded: Tensor, x: Tensor, observed: Tensor) -> Tensor:
+def reconstruction_loss(kind: ErrorKind, decoded: Tensor, x: Tensor, observed: Tensor) -> Tensor:
     """How far decoded images are from the observed pixels: summed over them, averaged over the batch.
 
-    Args:
-        decoded: (N, C, H, W), before the sigmoid.
-        x: (N, C, H, W), in [0, 1].
-        observed: (N, 1, H, W), 1 where seen.
+    decoded: before the sigmoid, and x: in [0, 1], both (N, C, H, W); observed: (N, 1, H, W), 1 where seen.
     """
     if kind == "cross-entropy":
         errors = functional.binary_cross_entropy_with_logits(decoded, x, reduction="none")
@@ -59,10 +55,7 @@ def reconstruction_loss(kind: Reconstruction, decoded: Tensor, x: Tensor, observ
 
 
 def risen(epoch: int, epochs: int) -> float:
-    """The share of its full value that a rising weight has in an epoch, counted from 0.
-
-    0 for the first twentieth of the epochs, then a straight line to 1 in the last one.
-    """
+    """A rising weight's share in an epoch, counted from 0: 0 for a twentieth, then a straight line to 1."""
     waiting = WAITING_FRACTION * epochs
     return max(epoch - waiting, 0) / max(epochs - 1 - waiting, 1)
 
@@ -85,11 +78,7 @@ class Game:
     noise: torch.Generator
 
     def pairs(self, batch: MaskedImages, masks: Tensor) -> tuple[Inputs, Inputs]:
-        """(m * x, q(m * x)) and (m' * g(z), z).
-
-        Args:
-            masks: (M, 1, H, W), bool: where each m' is taken from.
-        """
+        """(m * x, q(m * x)) and (m' * g(z), z), m' taken from masks, (M, 1, H, W), bool."""
         values, latent = batch.values, self.encoder.latent
         noise, z = torch.randn(2, len(batch), latent, generator=self.noise, device=batch.device)
         others = torch.randint(len(masks), (len(batch),), generator=self.noise, device=batch.device)
@@ -102,16 +91,11 @@ class Game:
         with torch.no_grad():
             real, fake = self.pairs(batch, masks)
             if not is_digit(batch.shape):
-                # The authors' code decodes both at each step, and what the decoder's normalisations
-                # remember of both is what an image is imputed with.
+                # As in the authors' code: the decoder's normalisations remember codes as well as noise.
                 self.decoder(real[1])
-        return raise_distance(
-            self.critic, self.critic_adam, real, fake, penalty=penalty, generator=self.noise
-        )
+        return raise_distance(self.critic, self.critic_adam, real, fake, penalty, self.noise)
 
-    def update_coders(
-        self, batch: MaskedImages, masks: Tensor, kind: Reconstruction, weight: float
-    ) -> Tensor:
+    def update_coders(self, batch: MaskedImages, masks: Tensor, kind: ErrorKind, weight: float) -> Tensor:
         """One step of encoder and decoder down distance + weight * reconstruction; the distance before it."""
         real, fake = self.pairs(batch, masks)
         with fixed(self.critic):
@@ -129,20 +113,16 @@ class PBiGAN(Batchwise):
     Settings:
         reconstruction: "cross-entropy" or "smooth-l1", of the observed pixels through code and back.
         reconstruction_weight: its weight in the loss of encoder and decoder.
-        rising_weight: whether that weight is 0 for the first twentieth of the epochs and then rises
-            linearly to its full value at the last.
-        own_batch: whether encoder and decoder are updated on a batch of their own after the critic's,
-            rather than on the critic's last one.
+        rising_weight: whether that weight rises: 0 for a twentieth of the epochs, then a straight line up.
+        own_batch: whether encoder and decoder get a batch of their own, or the critic's last one.
         gradient_penalty: its weight in the critic's loss.
         critic_steps: critic updates to one update of encoder and decoder.
-        latent: length of the codes.
-        width: channels of the convolutions next to the image.
+        latent, width: length of the codes; channels of the convolutions next to the image.
         epochs, batch_size: the schedule.
-        learning_rate: of all networks.
-        final_learning_rate: where that of encoder and decoder goes, in ten steps of equal ratio.
+        learning_rate, final_learning_rate: of all networks at first; of encoder and decoder in the end.
     """
 
-    reconstruction: Reconstruction = "cross-entropy"
+    reconstruction: ErrorKind = "cross-entropy"
     reconstruction_weight: Weight = 0.1
     rising_weight: bool = True
     own_batch: bool = False
@@ -161,8 +141,7 @@ class PBiGAN(Batchwise):
         train = train.to(context.device)
         game = self.new_game(train.shape)
         self.encoder, self.decoder = game.encoder, game.decoder
-        parts = vars(game)
-        training = Training(context, parts, len(train), self.batch_size, self.epochs)
+        training = Training(context, vars(game), len(train), self.batch_size, self.epochs)
         for indices in training:
             batch, masks = train[indices], train.observed
             turn = training.step % (self.critic_steps + self.own_batch)
@@ -190,10 +169,11 @@ class PBiGAN(Batchwise):
 
     def new_game(self, shape: Shape) -> Game:
         """The game for images (C, H, W) before its first step."""
+        device = self.context.device
         with seeded(self.context, "weights"):
-            encoder = Encoder(shape, self.latent, self.width).to(self.context.device)
-            decoder = generator(self.latent, shape, self.width).to(self.context.device)
-            critic = PairCritic(shape, self.latent, self.width).to(self.context.device)
+            encoder = Encoder(shape, self.latent, self.width).to(device)
+            decoder = generator(self.latent, shape, self.width).to(device)
+            critic = PairCritic(shape, self.latent, self.width).to(device)
         coders_adam = adam(chain(encoder.parameters(), decoder.parameters()), self.learning_rate, BETAS)
         critic_adam = adam(critic.parameters(), self.learning_rate, BETAS)
         return Game(encoder, decoder, critic, coders_adam, critic_adam, self.context.generator("noise"))

@@ -113,7 +113,8 @@ def required_packages(files: Iterable[str], own: set[str]) -> list[str]:
                 found |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 found.add(node.module.partition(".")[0])
-    return sorted(found - own - {"bench"} - sys.stdlib_module_names)
+    # annotated_types comes with bench: settings are declared by it.
+    return sorted(found - own - {"bench", "annotated_types"} - sys.stdlib_module_names)
 
 
 def description_of(name: str, method: type[Imputer]) -> dict[str, Any]:

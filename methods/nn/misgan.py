@@ -1,4 +1,7 @@
-"""MisGAN's imputers: filled images to images. The two families are those of `families`."""
+"""MisGAN's networks: three generators, of which the imputer is one, and their critics.
+
+The two families are those of `families`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,22 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from bench.methods.nn.critics import ImageCritic
 from bench.methods.nn.families import Shape, is_digit
+from bench.methods.nn.generators import generator
+
+
+def networks(shape: Shape, latent: int, width: int) -> dict[str, nn.Module]:
+    """Three generators and a critic for each, for images (C, H, W)."""
+    mask_shape = (1, *shape[1:])
+    return {
+        "data_generator": generator(latent, shape, width),
+        "missingness_generator": generator(latent, mask_shape, width),
+        "imputer": imputer(shape, width),
+        "data_critic": ImageCritic(shape, width),
+        "mask_critic": ImageCritic(mask_shape, width),
+        "imputation_critic": ImageCritic(shape, width),
+    }
 
 
 def imputer(shape: Shape, width: int) -> nn.Sequential:
