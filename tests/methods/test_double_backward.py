@@ -61,9 +61,9 @@ def test_a_critic_s_update_is_that_of_pytorch_s_own_layers(shape: tuple[int, int
     updated = []
     for each in (critic, in_pytorch_s_layers(copy.deepcopy(critic))):
         optimiser = torch.optim.SGD(each.parameters(), lr=1.0)
-        sides = [(drawn(3, *shape, seed=seed),) for seed in (1, 2)]
+        real, fake = ((drawn(3, *shape, seed=seed),) for seed in (1, 2))
         generator = torch.Generator().manual_seed(3)
-        wgan.raise_distance(each, optimiser, *sides, penalty=10.0, generator=generator)
+        wgan.raise_distance(each, optimiser, real, fake, penalty=10.0, generator=generator)
         updated.append(torch.cat([weight.detach().flatten() for weight in each.parameters()]))
     ours, theirs = updated
     assert torch.allclose(ours, theirs, rtol=1e-9, atol=1e-12)

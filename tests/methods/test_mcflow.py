@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -53,7 +54,9 @@ def gradients_of(module: nn.Module) -> list[Tensor]:
 
 @pytest.mark.parametrize("objective", ["likelihood", "joint"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_losses_and_gradients_are_the_textbook_s(objective: str, channels: int) -> None:
+def test_losses_and_gradients_are_the_textbook_s(
+    objective: Literal["joint", "likelihood"], channels: int
+) -> None:
     images = made_images(channels=channels)
     method = prepared(MCFlow(hidden=HIDDEN, flow_objective=objective), images)
     flow, imputer = twin_of(method)

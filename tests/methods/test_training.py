@@ -213,9 +213,9 @@ def test_a_checkpoint_of_before_the_iterator_is_gone_on_with(tmp_path: Path) -> 
     """Its layout is a promise to fits that are under way while bench is renewed."""
     whole = Regression(FitContext())
     whole.run(epochs=1)
-    parts = {"model": whole.model.state_dict(), "adam": whole.adam.state_dict()}
+    parts: dict[str, Any] = {"model": whole.model.state_dict(), "adam": whole.adam.state_dict()}
     parts["noise"] = whole.noise.get_state()
-    position = {"epoch": 1, "batch": 0, "step": 3, "finished": False, "sums": {}}
+    position: dict[str, Any] = {"epoch": 1, "batch": 0, "step": 3, "finished": False, "sums": {}}
     position["history"] = whole.context.facts["history"]
     DiskCheckpoints(tmp_path).save({"position": position, "parts": parts})
     resumed = Regression(FitContext(checkpoints=DiskCheckpoints(tmp_path)))

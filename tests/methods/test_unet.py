@@ -124,14 +124,13 @@ def test_an_error_that_goes_on_falling_meets_the_bound() -> None:
 def test_images_are_filled_in_by_the_averaged_network(monkeypatch: pytest.MonkeyPatch) -> None:
     images = made_images((1, 8, 8))
     method = UNetImputer(width=8, epochs=2, batch_size=8, patience=0)
-    trained, new_network = [], method.new_network
-    monkeypatch.setattr(
-        method, "new_network", lambda channels: trained.append(new_network(channels)) or trained[0]
-    )
+    method.context = FitContext()
+    trained = method.new_network(1)
+    monkeypatch.setattr(method, "new_network", lambda channels: trained)
     method.fit(images, FitContext())
     shown = inputs(images.values, images.observed)
     with torch.no_grad():
-        averaged, latest = (net(shown).clamp(0, 1) for net in (method.average.module, trained[0]))
+        averaged, latest = (net(shown).clamp(0, 1) for net in (method.average.module, trained))
     assert torch.allclose(method.impute(images), images.paste(averaged), atol=1e-6)
     assert not torch.allclose(averaged, latest, atol=1e-3)
 
