@@ -113,7 +113,7 @@ def test_every_published_method_has_a_page_and_its_settings(generated: ModuleTyp
         assert f"<!-- method {name} -->" in page
     page = generated.on_page_markdown("<!-- method prflow -->\n")
     for line in (
-        "| `alpha` | float | 0.333333 |",
+        "| `alpha` | float above 0 and at most 1 | 0.333333 |",
         "alpha: the prior's exponent",
         "@inproceedings{bernal2021prflow",
     ):
