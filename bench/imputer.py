@@ -13,10 +13,14 @@ import torch
 from torch import Tensor
 
 from bench.images import MaskedImages
+from bench.settings import faults, settings_of
 
 
 class Imputer(ABC):
     """A method that fills in missing pixels. Subclass it as a dataclass: its fields are its settings.
+
+    A field is int, float, bool or str, `Annotated[int, Ge(1)]` with bounds of `annotated_types`, or a
+    `Literal` of its choices. A value out of range is refused before anything runs.
 
     A setting's value for a run is found in this order, the later winning: the field's default,
     `for_dataset[dataset]`, `presets[preset]`, `presets["preset/dataset"]`, and `--set METHOD.NAME=VALUE`.
@@ -34,6 +38,18 @@ class Imputer(ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     for_dataset: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     baseline: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings out of their range.
+
+        A method with a `__post_init__` of its own calls this one.
+
+        Raises:
+            ValueError: names the setting, its range and its value.
+        """
+        settings = settings_of(type(self))
+        if found := faults({name: getattr(self, name) for name in settings}, settings):
+            raise ValueError(found[0])
 
     @abstractmethod
     def fit(self, train: MaskedImages, context: FitContext) -> None:

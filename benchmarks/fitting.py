@@ -117,7 +117,7 @@ def impute_now(method: Imputer, images: MaskedImages) -> Tensor:
         return method.impute(images)
     # A flow's fit ends by keeping its last models as one more stage.
     stages = method._stages.models
-    stages.append((method._flow, method._imputer))
+    stages.append((method.G, method.H))
     try:
         return method.impute(images)
     finally:

@@ -62,11 +62,11 @@ def measure(steps: int, threads: int) -> dict[str, Any]:
     method = MCFlow()
     images = problem(steps * method.batch_size)
     context = FitContext()
-    method._prepare(images, context)
+    method._begin(images, context)
     order = torch.arange(len(images)).view(steps, -1)
 
     def step(number: int) -> None:
-        method._step(order[number % steps], number)
+        method._step(order[number % steps])
 
     with Arithmetic() as done:  # type: ignore[no-untyped-call]
         step(0)
@@ -78,7 +78,7 @@ def measure(steps: int, threads: int) -> dict[str, Any]:
     shares = {group: sum(own.get(name, 0) for name in names) for group, names in GROUPS.items()}
     shares["all else"] = sum(own.values()) - sum(shares.values())
     total = sum(shares.values())
-    weights = [*method._flow.parameters(), *method._imputer.parameters()]
+    weights = [*method.G.parameters(), *method.H.parameters()]
     rate, speed = matrix_rate(threads), bandwidth()
     floor = {
         "arithmetic": done.operations / rate,

@@ -19,10 +19,13 @@ from bench.images import MaskedImages
 from bench.methods.mcflow import MCFlow
 from bench.methods.misgan import MisGAN, fill, nearly_binary
 from bench.methods.nearest_pixel import nearest_fill
-from bench.methods.nn import convolutional
+from bench.methods.nn.critics import ImageCritic, PairCritic
+from bench.methods.nn.encoder import Encoder
+from bench.methods.nn.generators import generator
 from bench.methods.nn.made import PartlyConnected
-from bench.methods.nn.realnvp import mlp
-from bench.methods.pbigan import Encoder, PairCritic, PBiGAN
+from bench.methods.nn.misgan import imputer
+from bench.methods.nn.mlp import mlp
+from bench.methods.pbigan import PBiGAN, reconstruction_loss, risen
 from bench.methods.prflow import PRFlow, gradient_prior
 from tests.methods.textbook import MaskedCoupling, TextbookFlow, in_pytorch_s_layers, losses
 
@@ -57,14 +60,15 @@ def flow(method: MCFlow, images: MaskedImages) -> tuple[Step, Impute]:
         couplings += [MaskedCoupling(each, method.hidden or dimension) for each in (kept, 1 - kept)]
     network = TextbookFlow(couplings)
     prior = isinstance(method, PRFlow)
-    widths = [method.imputer_width] * 3 if isinstance(method, PRFlow) else [dimension] * 4
-    imputer = mlp([dimension, *widths, dimension])
-    optimiser = torch.optim.Adam([*network.parameters(), *imputer.parameters()], lr=method.learning_rate)
+    latent_imputer = mlp(method._widths(dimension))
+    optimiser = torch.optim.Adam(
+        [*network.parameters(), *latent_imputer.parameters()], lr=method.learning_rate
+    )
     filled = nearest_fill(images, seed=0).flatten(1).float() / 255
     observed = images.observed.expand(images.pixels.shape).flatten(1).float()
 
     def step(indices: Tensor, number: int) -> None:
-        terms, x_hat = losses(network, imputer, filled[indices], observed[indices], through_flow=True)
+        terms, x_hat = losses(network, latent_imputer, filled[indices], observed[indices], through_flow=True)
         total = torch.stack(list(terms.values())).sum()
         if prior and isinstance(method, PRFlow):
             recovered = x_hat.view(-1, *images.shape)
@@ -77,7 +81,7 @@ def flow(method: MCFlow, images: MaskedImages) -> tuple[Step, Impute]:
 
     def impute(new: MaskedImages) -> Tensor:
         x = nearest_fill(new, seed=0).flatten(1).float() / 255
-        return network.inverse(imputer(network(x)[0])).view(new.pixels.shape)
+        return network.inverse(latent_imputer(network(x)[0])).view(new.pixels.shape)
 
     return step, impute
 
@@ -108,14 +112,14 @@ def misgan(method: MisGAN, images: MaskedImages) -> tuple[Step, Impute]:
     """Three critics at each batch, three generators at every fifth."""
     shape, mask_shape = images.shape, (1, *images.shape[1:])
     makers: dict[str, nn.Module] = {
-        "data": convolutional.generator(method.latent, shape, method.width),
-        "mask": convolutional.generator(method.latent, mask_shape, method.width),
-        "imputation": convolutional.imputer(shape, method.width),
+        "data": generator(method.latent, shape, method.width),
+        "mask": generator(method.latent, mask_shape, method.width),
+        "imputation": imputer(shape, method.width),
     }
     critics: dict[str, nn.Module] = {
-        "data": in_pytorch_s_layers(convolutional.ImageCritic(shape, method.width)),
-        "mask": in_pytorch_s_layers(convolutional.ImageCritic(mask_shape, method.width)),
-        "imputation": in_pytorch_s_layers(convolutional.ImageCritic(shape, method.width)),
+        "data": in_pytorch_s_layers(ImageCritic(shape, method.width)),
+        "mask": in_pytorch_s_layers(ImageCritic(mask_shape, method.width)),
+        "imputation": in_pytorch_s_layers(ImageCritic(shape, method.width)),
     }
 
     def optimisers(networks: dict[str, nn.Module]) -> dict[str, torch.optim.Adam]:
@@ -183,7 +187,7 @@ def pbigan(method: PBiGAN, images: MaskedImages) -> tuple[Step, Impute]:
         for name, child in list(module.named_children()):
             if isinstance(child, PartlyConnected):
                 setattr(module, name, MaskedAtEveryUse(child))
-    decoder = convolutional.generator(method.latent, images.shape, method.width)
+    decoder = generator(method.latent, images.shape, method.width)
     critic = in_pytorch_s_layers(PairCritic(images.shape, method.latent, method.width))
     coders = torch.optim.Adam(
         [*encoder.parameters(), *decoder.parameters()], lr=method.learning_rate, betas=BETAS
@@ -204,12 +208,10 @@ def pbigan(method: PBiGAN, images: MaskedImages) -> tuple[Step, Impute]:
         if (number + 1) % method.critic_steps:
             return
         real, fake = pairs(batch)
-        error = method.reconstruction_loss(decoder(real[1]), batch.values, batch.observed)
-        loss = (
-            critic(*real).mean()
-            - critic(*fake).mean()
-            + method.weight_in(number * method.batch_size // len(images)) * error
-        )
+        error = reconstruction_loss(method.reconstruction, decoder(real[1]), batch.values, batch.observed)
+        share = risen(number * method.batch_size // len(images), method.epochs) if method.rising_weight else 1
+        weight = method.reconstruction_weight * share
+        loss = critic(*real).mean() - critic(*fake).mean() + weight * error
         coders.zero_grad()
         loss.backward()
         coders.step()

@@ -27,7 +27,7 @@ from pathlib import Path
 import click
 
 from bench.cli import COMMANDS, cli
-from bench.cli.methods import layers_of, spelled
+from bench.cli.methods import kind, layers_of, spelled
 from bench.plugins.registry import Description, describe, describe_all, find_methods
 
 PART = re.compile(r"^<!-- generated: ([\w ]+) -->$.*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
@@ -95,7 +95,7 @@ def settings(method: Description) -> str:
 def rows(method: Description) -> Iterator[str]:
     for name, setting in method.settings.items():
         changed = "; ".join(layers_of(method, name))
-        yield f"| `{name}` | {setting.type} | {spelled(setting.default)} | {changed} |"
+        yield f"| `{name}` | {kind(setting)} | {spelled(setting.default)} | {changed} |"
 
 
 def main() -> None:

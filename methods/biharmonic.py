@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,14 +18,14 @@ from bench.methods.nearest_pixel import GREY
 class Biharmonic(Imputer):
     """The smoothest surface through the image's own observed pixels: its bi-Laplacian is zero elsewhere."""
 
-    display_name: ClassVar[str] = "Biharmonic"
-    citation: ClassVar[str] = """@article{damelin2018surface,
+    display_name = "Biharmonic"
+    citation = """@article{damelin2018surface,
   title = {On Surface Completion and Image Inpainting by Biharmonic Functions: Numerical Aspects},
   author = {Damelin, Steven B. and Hoang, N. S.},
   journal = {International Journal of Mathematics and Mathematical Sciences},
   year = {2018}
 }"""
-    baseline: ClassVar[bool] = True
+    baseline = True
 
     def fit(self, train: MaskedImages, context: FitContext) -> None:
         """Nothing is learnt."""

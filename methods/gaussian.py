@@ -16,89 +16,20 @@ system is of size k:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bench.images import MaskedImages
-from bench.imputer import FitContext, Imputer
+from bench.imputer import FitContext
+from bench.methods.batchwise import Batchwise
 from bench.methods.mean import observed_mean
-from bench.methods.training import impute_in_batches, train
+from bench.methods.settings import Count, Positive, Weight
+from bench.methods.training import Training
 
 BATCH = 500
-
-
-@dataclass
-class Gaussian(Imputer):
-    """Conditional mean of a Gaussian with low-rank-plus-diagonal covariance, learnt by EM.
-
-    Settings:
-        rank: k, the number of factors.
-        iterations: of EM, at most.
-        tolerance: EM stops when the log-likelihood of an observed value rises by less, in nats.
-        floor: the least standard deviation of a value's own noise, in [0, 1] units.
-    """
-
-    rank: int = 64
-    iterations: int = 200
-    tolerance: float = 1e-4
-    floor: float = 0.02
-
-    display_name: ClassVar[str] = "Gaussian"
-    citation: ClassVar[str] = """@article{rubin1982em,
-  title = {{EM} Algorithms for {ML} Factor Analysis},
-  author = {Rubin, Donald B. and Thayer, Dorothy T.},
-  journal = {Psychometrika},
-  year = {1982}
-}"""
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "smoke": {"rank": 16, "iterations": 15},
-        "quick": {"rank": 32, "iterations": 40},
-        "standard": {"rank": 32, "iterations": 40},
-    }
-    baseline: ClassVar[bool] = True
-
-    def fit(self, train_images: MaskedImages, context: FitContext) -> None:
-        self._train = train_images
-        self._context = context
-        self.factors = start(train_images, self.rank, self.floor, context)
-        train(
-            context,
-            {"factors": self.factors},
-            self._iterate,
-            count=1,
-            batch_size=1,
-            epochs=self.iterations,
-            after_epoch=self._converged,
-        )
-        context.facts["parameters"] = self.factors.parameters
-        del self._train
-
-    def impute(self, images: MaskedImages) -> Tensor:
-        # Where the variances are small, single precision would let the size of a batch show.
-        factors = self.factors.in_double()
-
-        def fill(batch: MaskedImages) -> Tensor:
-            return factors.conditional_mean(batch).clamp(0, 1).float()
-
-        return impute_in_batches(images, BATCH, self._context.device, fill)
-
-    def _iterate(self, indices: Tensor, number: int) -> dict[str, Tensor]:
-        """One EM iteration over all images; the loss is minus the log-likelihood before it."""
-        sums = self.factors.empty_sums()
-        for batch in self._train.batches(BATCH):
-            sums.add(self.factors, batch.to(self._context.device))
-        self.factors.maximise(sums)
-        return {"negative log-likelihood": -sums.log_likelihood / max(sums.values, 1)}
-
-    def _converged(self, iterations: int, means: Mapping[str, float]) -> bool:
-        now = -means["negative log-likelihood"]
-        rise = now - float(self.factors.reached)
-        self.factors.reached.fill_(now)
-        return rise < self.tolerance
 
 
 class Factors:
@@ -126,6 +57,12 @@ class Factors:
     def in_double(self) -> Factors:
         """The same parameters in float64."""
         return Factors(self.mean.double(), self.loadings.double(), self.variance.double(), self.floor)
+
+    def converged(self, log_likelihood: float, tolerance: float) -> bool:
+        """Whether the log-likelihood of an observed value rose by less than the tolerance; it is noted."""
+        rise = log_likelihood - float(self.reached)
+        self.reached.fill_(log_likelihood)
+        return rise < tolerance
 
     def state_dict(self) -> dict[str, Any]:
         names = ("mean", "loadings", "variance", "reached")
@@ -256,3 +193,56 @@ def start(images: MaskedImages, rank: int, floor: float, context: FitContext) ->
     noise = torch.randn(*mean.shape, rank, generator=context.generator("loadings", "cpu")).to(mean)
     loadings = 0.1 * variance.sqrt()[..., None] * noise
     return Factors(mean.float(), loadings.float(), variance.float(), floor**2)
+
+
+@dataclass
+class Gaussian(Batchwise):
+    """Conditional mean of a Gaussian with low-rank-plus-diagonal covariance, learnt by EM.
+
+    Settings:
+        rank: k, the number of factors.
+        iterations: of EM, at most.
+        tolerance: EM stops when the log-likelihood of an observed value rises by less, in nats.
+        floor: the least standard deviation of a value's own noise, in [0, 1] units.
+    """
+
+    rank: Count = 64
+    iterations: Count = 200
+    tolerance: Weight = 1e-4
+    floor: Positive = 0.02
+
+    def fit(self, train: MaskedImages, context: FitContext) -> None:
+        self.context = context
+        self.factors = factors = start(train, self.rank, self.floor, context)
+        training = Training(context, {"factors": factors}, count=1, batch_size=1, epochs=self.iterations)
+        with training.epochs() as iterations:
+            for iteration in iterations:
+                for _ in iteration:
+                    sums = factors.empty_sums()
+                    for batch in train.batches(BATCH):
+                        sums.add(factors, batch.to(context.device))
+                    factors.maximise(sums)
+                    mean = sums.log_likelihood / max(sums.values, 1)
+                    training.record({"negative log-likelihood": -mean})
+                if factors.converged(-iteration.losses["negative log-likelihood"], self.tolerance):
+                    training.finish()
+        context.facts["parameters"] = factors.parameters
+
+    def fill(self, batch: MaskedImages) -> Tensor:
+        # Where the variances are small, single precision would let the size of a batch show.
+        return self.factors.in_double().conditional_mean(batch).clamp(0, 1).float()
+
+    display_name = "Gaussian"
+    impute_batch = BATCH
+    baseline = True
+    presets = {
+        "smoke": {"rank": 16, "iterations": 15},
+        "quick": {"rank": 32, "iterations": 40},
+        "standard": {"rank": 32, "iterations": 40},
+    }
+    citation = """@article{rubin1982em,
+  title = {{EM} Algorithms for {ML} Factor Analysis},
+  author = {Rubin, Donald B. and Thayer, Dorothy T.},
+  journal = {Psychometrika},
+  year = {1982}
+}"""

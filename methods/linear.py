@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +19,8 @@ from bench.methods.nearest_pixel import nearest_fill
 class Linear(Imputer):
     """Linear interpolation between the image's own observed pixels; outside of them, a nearest one."""
 
-    display_name: ClassVar[str] = "Linear interpolation"
-    baseline: ClassVar[bool] = True
+    display_name = "Linear interpolation"
+    baseline = True
 
     def fit(self, train: MaskedImages, context: FitContext) -> None:
         self._seed = context.seed

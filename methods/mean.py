@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,8 +17,8 @@ BATCH = 4096
 class Mean(Imputer):
     """Every missing pixel takes its mean over the training images that show it."""
 
-    display_name: ClassVar[str] = "Pixel mean"
-    baseline: ClassVar[bool] = True
+    display_name = "Pixel mean"
+    baseline = True
 
     def fit(self, train: MaskedImages, context: FitContext) -> None:
         self._mean = observed_mean(train).float()

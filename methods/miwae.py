@@ -11,102 +11,23 @@ self-normalised importance sampling (Eq. 10): sum_l w_l E[x_m | z_l] / sum_l w_l
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.images import MaskedImages
-from bench.imputer import FitContext, Imputer
-from bench.methods.nn.realnvp import mlp
-from bench.methods.nn.wgan import descend
+from bench.imputer import FitContext
+from bench.methods.batchwise import Batchwise
+from bench.methods.nn.mlp import mlp
 from bench.methods.noise import normal_noise_for
-from bench.methods.training import adam, impute_in_batches, products_in, seeded, train
+from bench.methods.optimisation import adam, descend, products_in, seeded
+from bench.methods.settings import Count, Positive
+from bench.methods.training import Parts, Training
 
 IMPUTE_VALUES = 2**24
 """How many decoded values are held at once while imputing: 64 MiB of them."""
-
-
-@dataclass
-class MIWAE(Imputer):
-    """Importance-weighted autoencoder of the observed pixels, imputing by importance sampling.
-
-    Settings:
-        latent: length of the code z.
-        hidden: width of the two hidden layers of encoder and decoder.
-        samples: K, codes an image in training.
-        impute_samples: L, codes an image in imputing.
-        floor: the least standard deviation of a value given its code, in [0, 1] units.
-        epochs, batch_size, learning_rate: the schedule, with Adam.
-    """
-
-    latent: int = 32
-    hidden: int = 512
-    samples: int = 20
-    impute_samples: int = 1000
-    floor: float = 0.05
-    epochs: int = 300
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-
-    display_name: ClassVar[str] = "MIWAE"
-    citation: ClassVar[str] = """@inproceedings{mattei2019miwae,
-  title = {{MIWAE}: Deep Generative Modelling and Imputation of Incomplete Data Sets},
-  author = {Mattei, Pierre-Alexandre and Frellsen, Jes},
-  booktitle = {International Conference on Machine Learning},
-  year = {2019}
-}"""
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "smoke": {"hidden": 128, "samples": 5, "impute_samples": 20, "epochs": 10},
-        "quick": {"hidden": 256, "samples": 5, "impute_samples": 100, "epochs": 30},
-        "standard": {"hidden": 256, "samples": 5, "impute_samples": 100, "epochs": 20},
-    }
-    baseline: ClassVar[bool] = True
-
-    def fit(self, train_images: MaskedImages, context: FitContext) -> None:
-        self._context = context
-        self._train = train_images.to(context.device)
-        with seeded(context, "model"):
-            self.model = Autoencoder(train_images.pixels[0].numel(), self.latent, self.hidden, self.floor)
-        self.model.to(context.device)
-        self._adam = adam(self.model.parameters(), self.learning_rate)
-        self._noise = context.generator("codes")
-        train(
-            context,
-            {"model": self.model, "adam": self._adam, "codes": self._noise},
-            self._step,
-            count=len(train_images),
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-        )
-        del self._train
-
-    @torch.no_grad()
-    def impute(self, images: MaskedImages) -> Tensor:
-        size = images.pixels[0].numel() if len(images) else 1
-        batch_size = max(1, IMPUTE_VALUES // (size * self.impute_samples))
-
-        def fill(batch: MaskedImages) -> Tensor:
-            noise = normal_noise_for(batch, self._context.seed, (self.impute_samples, self.latent))
-            values, observed = flattened(batch)
-            log_weights, means = self.model(values, observed, noise.transpose(0, 1))
-            expected = torch.einsum("ln,lnd->nd", log_weights.softmax(0), means)
-            return expected.clamp(0, 1)
-
-        return impute_in_batches(images, batch_size, self._context.device, fill)
-
-    def _step(self, indices: Tensor, number: int) -> dict[str, Tensor]:
-        values, observed = flattened(self._train[indices])
-        shape = (self.samples, len(values), self.latent)
-        noise = torch.randn(shape, generator=self._noise, device=values.device)
-        with products_in(self._context.precision, self._context.device):
-            log_weights, _ = self.model(values, observed, noise)
-        loss = -bound(log_weights).mean()
-        descend(self._adam, loss)
-        return {"-bound": loss.detach()}
 
 
 class Autoencoder(nn.Module):
@@ -151,11 +72,80 @@ class Autoencoder(nn.Module):
 
 
 def bound(log_weights: Tensor) -> Tensor:
-    """log (1/K) sum_k w_k: (K, N) -> (N,)."""
+    """log (1/K) sum_k w_k, whose mean is L_K, Eq. 4: (K, N) -> (N,)."""
     return log_weights.logsumexp(0) - math.log(len(log_weights))
+
+
+def posterior_mean(log_weights: Tensor, means: Tensor) -> Tensor:
+    """sum_l w_l E[x | z_l] / sum_l w_l, Eq. 10: (L, N) and (L, N, D) -> (N, D)."""
+    return torch.einsum("ln,lnd->nd", log_weights.softmax(0), means)
 
 
 def flattened(images: MaskedImages) -> tuple[Tensor, Tensor]:
     """values and observed, both (N, D) float32."""
     observed = images.observed.expand(images.pixels.shape).flatten(1).float()
     return images.values.flatten(1), observed
+
+
+@dataclass
+class MIWAE(Batchwise):
+    """Importance-weighted autoencoder of the observed pixels, imputing by importance sampling.
+
+    Settings:
+        latent: length of the code z.
+        hidden: width of the two hidden layers of encoder and decoder.
+        samples: K, codes an image in training.
+        impute_samples: L, codes an image in imputing.
+        floor: the least standard deviation of a value given its code, in [0, 1] units.
+        epochs, batch_size, learning_rate: the schedule, with Adam.
+    """
+
+    latent: Count = 32
+    hidden: Count = 512
+    samples: Count = 20
+    impute_samples: Count = 1000
+    floor: Positive = 0.05
+    epochs: Count = 300
+    batch_size: Count = 64
+    learning_rate: Positive = 1e-3
+
+    def fit(self, train: MaskedImages, context: FitContext) -> None:
+        self.context = context
+        train = train.to(context.device)
+        values = train.pixels[0].numel()
+        self.impute_batch = max(1, IMPUTE_VALUES // (values * self.impute_samples))
+        with seeded(context, "model"):
+            self.model = Autoencoder(values, self.latent, self.hidden, self.floor)
+        self.model.to(context.device)
+        optimiser = adam(self.model.parameters(), self.learning_rate)
+        draws = context.generator("codes")
+        parts: Parts = {"model": self.model, "adam": optimiser, "codes": draws}
+        training = Training(context, parts, len(train), self.batch_size, self.epochs)
+        for indices in training:
+            x, observed = flattened(train[indices])
+            shape = (self.samples, len(x), self.latent)
+            noise = torch.randn(shape, generator=draws, device=context.device)
+            with products_in(context):
+                log_weights, _ = self.model(x, observed, noise)
+            loss = -bound(log_weights).mean()
+            descend(optimiser, loss)
+            training.record({"-bound": loss.detach()})
+
+    def fill(self, batch: MaskedImages) -> Tensor:
+        noise = normal_noise_for(batch, self.context.seed, (self.impute_samples, self.latent))
+        log_weights, means = self.model(*flattened(batch), noise.transpose(0, 1))
+        return posterior_mean(log_weights, means).clamp(0, 1)
+
+    display_name = "MIWAE"
+    baseline = True
+    presets = {
+        "smoke": {"hidden": 128, "samples": 5, "impute_samples": 20, "epochs": 10},
+        "quick": {"hidden": 256, "samples": 5, "impute_samples": 100, "epochs": 30},
+        "standard": {"hidden": 256, "samples": 5, "impute_samples": 100, "epochs": 20},
+    }
+    citation = """@inproceedings{mattei2019miwae,
+  title = {{MIWAE}: Deep Generative Modelling and Imputation of Incomplete Data Sets},
+  author = {Mattei, Pierre-Alexandre and Frellsen, Jes},
+  booktitle = {International Conference on Machine Learning},
+  year = {2019}
+}"""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -16,8 +15,8 @@ from bench.methods.nearest_pixel import nearest_fill
 class Nearest(Imputer):
     """Every missing pixel takes the value of a nearest observed one, drawn among equals."""
 
-    display_name: ClassVar[str] = "Nearest pixel"
-    baseline: ClassVar[bool] = True
+    display_name = "Nearest pixel"
+    baseline = True
 
     def fit(self, train: MaskedImages, context: FitContext) -> None:
         self._seed = context.seed

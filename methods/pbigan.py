@@ -11,276 +11,188 @@ An image is imputed by g(q(m * x)).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, ClassVar
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.images import MaskedImages
-from bench.imputer import FitContext, Imputer
-from bench.methods.nn import convolutional
-from bench.methods.nn.made import InverseAutoregressiveFlow
-from bench.methods.nn.wgan import Inputs, descend, distance, fixed, raise_distance
+from bench.imputer import FitContext
+from bench.methods.batchwise import Batchwise
+from bench.methods.nn.critics import PairCritic
+from bench.methods.nn.encoder import Encoder
+from bench.methods.nn.families import Shape, check_batch, is_digit
+from bench.methods.nn.generators import generator
+from bench.methods.nn.wgan import Inputs, distance, raise_distance
 from bench.methods.noise import normal_noise_for
-from bench.methods.training import adam, impute_in_batches, products_in, seeded, train
+from bench.methods.optimisation import adam, descend, evaluating, fixed, products_in, seeded, set_rate
+from bench.methods.settings import Count, Positive, Weight, on_photos
+from bench.methods.training import Training
 
+ErrorKind = Literal["cross-entropy", "smooth-l1"]
 BETAS = (0.5, 0.9)
 LEARNING_RATE_STEPS = 10
 WAITING_FRACTION = 100 / 2000
-EMBEDDING = 64
-IMPUTE_BATCH = 512
+HASTE = {"learning_rate": 5e-4, "final_learning_rate": 5e-4}
+PHOTOS = {"reconstruction": "smooth-l1", "reconstruction_weight": 0.002, "rising_weight": False}
+PHOTOS |= {"own_batch": True, "batch_size": 256, "learning_rate": 2e-4, "final_learning_rate": 5e-5}
+
+
+def reconstruction_loss(kind: ErrorKind, decoded: Tensor, x: Tensor, observed: Tensor) -> Tensor:
+    """How far decoded images are from the observed pixels: summed over them, averaged over the batch.
+
+    decoded: before the sigmoid, and x: in [0, 1], both (N, C, H, W); observed: (N, 1, H, W), 1 where seen.
+    """
+    if kind == "cross-entropy":
+        errors = functional.binary_cross_entropy_with_logits(decoded, x, reduction="none")
+    else:
+        errors = functional.smooth_l1_loss(torch.sigmoid(decoded), x, reduction="none")
+    return (errors * observed).sum() / len(x)
+
+
+def risen(epoch: int, epochs: int) -> float:
+    """A rising weight's share in an epoch, counted from 0: 0 for a twentieth, then a straight line to 1."""
+    waiting = WAITING_FRACTION * epochs
+    return max(epoch - waiting, 0) / max(epochs - 1 - waiting, 1)
+
+
+def learning_rate_in(epoch: int, epochs: int, first: float, final: float) -> float:
+    """Learning rate in an epoch, counted from 0: ten steps of equal ratio towards the final one."""
+    step = epoch * LEARNING_RATE_STEPS // epochs
+    return float(first * (final / first) ** (step / LEARNING_RATE_STEPS))
 
 
 @dataclass
-class PBiGAN(Imputer):
+class Game:
+    """The three networks, their optimisers, and the generator of their noise."""
+
+    encoder: Encoder
+    decoder: nn.Module
+    critic: nn.Module
+    coders_adam: torch.optim.Optimizer
+    critic_adam: torch.optim.Optimizer
+    noise: torch.Generator
+
+    def pairs(self, batch: MaskedImages, masks: Tensor) -> tuple[Inputs, Inputs]:
+        """(m * x, q(m * x)) and (m' * g(z), z), m' taken from masks, (M, 1, H, W), bool."""
+        values, latent = batch.values, self.encoder.latent
+        noise, z = torch.randn(2, len(batch), latent, generator=self.noise, device=batch.device)
+        others = torch.randint(len(masks), (len(batch),), generator=self.noise, device=batch.device)
+        code = self.encoder(values, noise).float()
+        generated = torch.sigmoid(self.decoder(z).float()) * masks[others]
+        return (values, code), (generated, z)
+
+    def update_critic(self, batch: MaskedImages, masks: Tensor, penalty: float) -> Tensor:
+        """One step of the critic; the distance before it."""
+        with torch.no_grad():
+            real, fake = self.pairs(batch, masks)
+            if not is_digit(batch.shape):
+                # As in the authors' code: the decoder's normalisations remember codes as well as noise.
+                self.decoder(real[1])
+        return raise_distance(self.critic, self.critic_adam, real, fake, penalty, self.noise)
+
+    def update_coders(self, batch: MaskedImages, masks: Tensor, kind: ErrorKind, weight: float) -> Tensor:
+        """One step of encoder and decoder down distance + weight * reconstruction; the distance before it."""
+        real, fake = self.pairs(batch, masks)
+        with fixed(self.critic):
+            apart = distance(self.critic, real, fake)
+            decoded = self.decoder(real[1]).float()
+            error = reconstruction_loss(kind, decoded, batch.values, batch.observed)
+            descend(self.coders_adam, apart + weight * error)
+        return apart.detach()
+
+
+@dataclass
+class PBiGAN(Batchwise):
     """Encoder and decoder of incomplete images, trained against one critic of (image, code) pairs.
 
     Settings:
         reconstruction: "cross-entropy" or "smooth-l1", of the observed pixels through code and back.
         reconstruction_weight: its weight in the loss of encoder and decoder.
-        rising_weight: whether that weight is 0 for the first twentieth of the epochs and then rises
-            linearly to its full value at the last.
-        own_batch: whether encoder and decoder are updated on a batch of their own after the critic's,
-            rather than on the critic's last one.
+        rising_weight: whether that weight rises: 0 for a twentieth of the epochs, then a straight line up.
+        own_batch: whether encoder and decoder get a batch of their own, or the critic's last one.
         gradient_penalty: its weight in the critic's loss.
         critic_steps: critic updates to one update of encoder and decoder.
-        latent: length of the codes.
-        width: channels of the convolutions next to the image.
+        latent, width: length of the codes; channels of the convolutions next to the image.
         epochs, batch_size: the schedule.
-        learning_rate: of all networks.
-        final_learning_rate: where that of encoder and decoder goes, in ten steps of equal ratio.
+        learning_rate, final_learning_rate: of all networks at first; of encoder and decoder in the end.
     """
 
-    reconstruction: str = "cross-entropy"
-    reconstruction_weight: float = 0.1
+    reconstruction: ErrorKind = "cross-entropy"
+    reconstruction_weight: Weight = 0.1
     rising_weight: bool = True
     own_batch: bool = False
-    gradient_penalty: float = 10.0
-    critic_steps: int = 5
-    latent: int = 128
-    width: int = 64
-    epochs: int = 2000
-    batch_size: int = 128
-    learning_rate: float = 1e-4
-    final_learning_rate: float = 1e-4
+    gradient_penalty: Weight = 10.0
+    critic_steps: Count = 5
+    latent: Annotated[int, Ge(2)] = 128
+    width: Count = 64
+    epochs: Count = 2000
+    batch_size: Count = 128
+    learning_rate: Positive = 1e-4
+    final_learning_rate: Positive = 1e-4
 
-    display_name: ClassVar[str] = "PBiGAN"
-    citation: ClassVar[str] = """@inproceedings{li2020pbigan,
+    def fit(self, train: MaskedImages, context: FitContext) -> None:
+        check_batch(train.shape, min(self.batch_size, len(train)))
+        self.context = context
+        train = train.to(context.device)
+        game = self.new_game(train.shape)
+        self.encoder, self.decoder = game.encoder, game.decoder
+        training = Training(context, vars(game), len(train), self.batch_size, self.epochs)
+        for indices in training:
+            batch, masks = train[indices], train.observed
+            turn = training.step % (self.critic_steps + self.own_batch)
+            with products_in(context):
+                if turn < self.critic_steps:
+                    apart = game.update_critic(batch, masks, self.gradient_penalty)
+                else:
+                    apart = self._update_coders(game, batch, masks, training.epoch)
+                if turn == self.critic_steps - 1 and not self.own_batch:
+                    self._update_coders(game, batch, masks, training.epoch)
+            training.record({"distance": apart})
+
+    def fill(self, batch: MaskedImages) -> Tensor:
+        noise = normal_noise_for(batch, self.context.seed, (self.latent,))
+        with evaluating(self.encoder, self.decoder), products_in(self.context):
+            decoded: Tensor = self.decoder(self.encoder(batch.values, noise)).float()
+        return torch.sigmoid(decoded)
+
+    def _update_coders(self, game: Game, batch: MaskedImages, masks: Tensor, epoch: int) -> Tensor:
+        """One step of encoder and decoder, by the weight and the learning rate of the epoch."""
+        schedule = (epoch, self.epochs, self.learning_rate, self.final_learning_rate)
+        set_rate(game.coders_adam, learning_rate_in(*schedule))
+        share = risen(epoch, self.epochs) if self.rising_weight else 1
+        return game.update_coders(batch, masks, self.reconstruction, self.reconstruction_weight * share)
+
+    def new_game(self, shape: Shape) -> Game:
+        """The game for images (C, H, W) before its first step."""
+        device = self.context.device
+        with seeded(self.context, "weights"):
+            encoder = Encoder(shape, self.latent, self.width).to(device)
+            decoder = generator(self.latent, shape, self.width).to(device)
+            critic = PairCritic(shape, self.latent, self.width).to(device)
+        coders_adam = adam(chain(encoder.parameters(), decoder.parameters()), self.learning_rate, BETAS)
+        critic_adam = adam(critic.parameters(), self.learning_rate, BETAS)
+        return Game(encoder, decoder, critic, coders_adam, critic_adam, self.context.generator("noise"))
+
+    display_name = "PBiGAN"
+    impute_batch = 512
+    presets = {
+        "smoke": {"epochs": 1, "batch_size": 64, "width": 8, **HASTE},
+        "quick": {"epochs": 6, "batch_size": 32, "width": 8, **HASTE},
+        # At the published 0.002 so short a fit ends further from the truth than the untrained decoder's grey.
+        **on_photos({"reconstruction_weight": 0.3}, "quick"),
+        "standard": {"epochs": 200},
+        **on_photos({"epochs": 50}, "standard"),
+        **on_photos({"epochs": 500}, "paper"),
+    }
+    for_dataset = on_photos(PHOTOS)
+    citation = """@inproceedings{li2020pbigan,
   title = {Learning from Irregularly-Sampled Time Series: A Missing Data Perspective},
   author = {Li, Steven Cheng-Xian and Marlin, Benjamin M.},
   booktitle = {International Conference on Machine Learning},
   year = {2020}
 }"""
-    _HASTE: ClassVar[Mapping[str, Any]] = {"learning_rate": 5e-4, "final_learning_rate": 5e-4}
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "smoke": {"epochs": 1, "batch_size": 64, "width": 8, **_HASTE},
-        "quick": {"epochs": 6, "batch_size": 32, "width": 8, **_HASTE},
-        # At the published 0.002 so short a fit ends further from the truth than the untrained decoder's grey.
-        "quick/cifar10": {"reconstruction_weight": 0.3},
-        "quick/celeba": {"reconstruction_weight": 0.3},
-        "standard": {"epochs": 200},
-        "standard/cifar10": {"epochs": 50},
-        "standard/celeba": {"epochs": 50},
-        "paper/cifar10": {"epochs": 500},
-        "paper/celeba": {"epochs": 500},
-    }
-    _PHOTOS: ClassVar[Mapping[str, Any]] = {
-        "reconstruction": "smooth-l1",
-        "reconstruction_weight": 0.002,
-        "rising_weight": False,
-        "own_batch": True,
-        "batch_size": 256,
-        "learning_rate": 2e-4,
-        "final_learning_rate": 5e-5,
-    }
-    for_dataset: ClassVar[Mapping[str, Mapping[str, Any]]] = {"cifar10": _PHOTOS, "celeba": _PHOTOS}
-
-    def __post_init__(self) -> None:
-        if self.reconstruction not in ("cross-entropy", "smooth-l1"):
-            raise ValueError(f"reconstruction is 'cross-entropy' or 'smooth-l1', not {self.reconstruction!r}")
-
-    # Losses
-
-    def reconstruction_loss(self, decoded: Tensor, x: Tensor, observed: Tensor) -> Tensor:
-        """How far decoded images are from the observed pixels: summed over them, averaged over the batch.
-
-        Args:
-            decoded: (N, C, H, W), before the sigmoid.
-            x: (N, C, H, W), in [0, 1].
-            observed: (N, 1, H, W), 1 where seen.
-        """
-        if self.reconstruction == "cross-entropy":
-            errors = functional.binary_cross_entropy_with_logits(decoded, x, reduction="none")
-        else:
-            errors = functional.smooth_l1_loss(torch.sigmoid(decoded), x, reduction="none")
-        return (errors * observed).sum() / len(x)
-
-    def weight_in(self, epoch: int) -> float:
-        """Weight of the reconstruction in an epoch, counted from 0."""
-        if not self.rising_weight:
-            return self.reconstruction_weight
-        waiting = WAITING_FRACTION * self.epochs
-        risen = max(epoch - waiting, 0) / max(self.epochs - 1 - waiting, 1)
-        return self.reconstruction_weight * risen
-
-    def learning_rate_in(self, epoch: int) -> float:
-        """Learning rate of encoder and decoder in an epoch, counted from 0."""
-        step = epoch * LEARNING_RATE_STEPS // self.epochs
-        ratio = self.final_learning_rate / self.learning_rate
-        return float(self.learning_rate * ratio ** (step / LEARNING_RATE_STEPS))
-
-    # Fit and impute
-
-    def fit(self, train_images: MaskedImages, context: FitContext) -> None:
-        convolutional.check_batch(train_images.shape, min(self.batch_size, len(train_images)))
-        self._context = context
-        self._build(train_images.shape, context)
-        self._noise = context.generator("noise")
-        self._train = train_images.to(context.device)
-        self._batches = len(train_images) // min(self.batch_size, len(train_images))
-        train(
-            context,
-            {
-                "encoder": self._encoder,
-                "decoder": self._decoder,
-                "critic": self._critic,
-                "coders_adam": self._coders_adam,
-                "critic_adam": self._critic_adam,
-                "noise": self._noise,
-            },
-            self._step,
-            count=len(train_images),
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-        )
-        del self._train
-
-    @torch.no_grad()
-    def impute(self, images: MaskedImages) -> Tensor:
-        context = self._context
-        self._encoder.eval()
-        self._decoder.eval()
-
-        def fill(batch: MaskedImages) -> Tensor:
-            noise = normal_noise_for(batch, context.seed, (self.latent,))
-            with products_in(context.precision, context.device):
-                decoded: Tensor = self._decoder(self._encoder(batch.values, noise)).float()
-            return torch.sigmoid(decoded)
-
-        imputed = impute_in_batches(images, IMPUTE_BATCH, context.device, fill)
-        self._encoder.train()
-        self._decoder.train()
-        return imputed
-
-    def _build(self, shape: tuple[int, int, int], context: FitContext) -> None:
-        with seeded(context, "weights"):
-            self._encoder = Encoder(shape, self.latent, self.width).to(context.device)
-            self._decoder = convolutional.generator(self.latent, shape, self.width).to(context.device)
-            self._critic = PairCritic(shape, self.latent, self.width).to(context.device)
-        coders = chain(self._encoder.parameters(), self._decoder.parameters())
-        self._coders_adam = adam(coders, self.learning_rate, BETAS)
-        self._critic_adam = adam(self._critic.parameters(), self.learning_rate, BETAS)
-
-    def _step(self, indices: Tensor, number: int) -> dict[str, Tensor]:
-        batch = self._train[indices]
-        epoch = number // self._batches
-        turn = number % (self.critic_steps + self.own_batch)
-        with products_in(self._context.precision, self._context.device):
-            if turn == self.critic_steps:
-                return {"distance": self._update_coders(batch, epoch)}
-            with torch.no_grad():
-                real, fake, code = self._pairs(batch)
-                if not convolutional.is_digit(self._train.shape):
-                    # The authors' code decodes both at each step, and what the decoder's normalisations
-                    # remember of both is what an image is imputed with.
-                    self._decoder(code)
-            apart = raise_distance(
-                self._critic,
-                self._critic_adam,
-                real,
-                fake,
-                penalty=self.gradient_penalty,
-                generator=self._noise,
-            )
-            if turn == self.critic_steps - 1 and not self.own_batch:
-                self._update_coders(batch, epoch)
-        return {"distance": apart}
-
-    def _pairs(self, batch: MaskedImages) -> tuple[Inputs, Inputs, Tensor]:
-        """(m * x, q(m * x)) and (m' * g(z), z), and q(m * x) again."""
-        noise = torch.randn(2, len(batch), self.latent, generator=self._noise, device=batch.device)
-        others = torch.randint(len(self._train), (len(batch),), generator=self._noise, device=batch.device)
-        values, z = batch.values, noise[1]
-        code = self._encoder(values, noise[0]).float()
-        generated = torch.sigmoid(self._decoder(z).float()) * self._train.observed[others]
-        return (values, code), (generated, z), code
-
-    def _update_coders(self, batch: MaskedImages, epoch: int) -> Tensor:
-        """One update of encoder and decoder; returns the distance before it, without gradient."""
-        for group in self._coders_adam.param_groups:
-            group["lr"] = self.learning_rate_in(epoch)
-        real, fake, code = self._pairs(batch)
-        with fixed(self._critic):
-            apart = distance(self._critic, real, fake)
-            decoded = self._decoder(code).float()
-            error = self.reconstruction_loss(decoded, batch.values, batch.observed)
-            descend(self._coders_adam, apart + self.weight_in(epoch) * error)
-        return apart.detach()
-
-
-class Encoder(nn.Module):
-    """q: an incomplete image to a random code, normal and then bent by two autoregressive flow steps."""
-
-    def __init__(self, shape: tuple[int, int, int], latent: int, width: int) -> None:
-        super().__init__()
-        self.body, features = convolutional.body(shape, width)
-        if not convolutional.is_digit(shape):
-            self.body.append(nn.Linear(features, latent))
-            features = latent
-        self.head = nn.Sequential(
-            nn.Linear(features, 3 * latent),
-            nn.LayerNorm(3 * latent),
-            nn.LeakyReLU(0.2),
-            nn.Linear(3 * latent, 3 * latent),
-        )
-        self.flows = nn.ModuleList(InverseAutoregressiveFlow(latent, 2 * latent, latent) for _ in range(2))
-
-    def forward(self, values: Tensor, noise: Tensor) -> Tensor:
-        """(N, C, H, W), 0 where missing, and standard normal noise (N, latent) -> codes (N, latent)."""
-        mean, spread, context = self.head(self.body(values)).float().chunk(3, 1)
-        code: Tensor = mean + functional.softplus(spread) * noise
-        for flow in self.flows:
-            code = flow(code, context)
-        return code.flip(1)
-
-
-class PairCritic(nn.Module):
-    """Scores of (image, code) pairs: each is embedded by itself, then both together."""
-
-    def __init__(self, shape: tuple[int, int, int], latent: int, width: int) -> None:
-        super().__init__()
-        self.image, features = convolutional.body(shape, width)
-        if not convolutional.is_digit(shape):
-            self.image.append(nn.Linear(features, latent))
-            features = latent
-        self.image.append(nn.Linear(features, EMBEDDING))
-        self.code = _embedding(latent, EMBEDDING)
-        self.pair = _embedding(2 * EMBEDDING, 1)
-
-    def forward(self, images: Tensor, codes: Tensor) -> Tensor:
-        """(N, C, H, W) and (N, latent) -> (N,)."""
-        scores: Tensor = self.pair(torch.cat([self.image(images), self.code(codes)], 1))
-        return scores[:, 0]
-
-
-def _embedding(width_in: int, width_out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(width_in, EMBEDDING),
-        nn.LayerNorm(EMBEDDING),
-        nn.LeakyReLU(0.2),
-        nn.Linear(EMBEDDING, width_out),
-    )

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("bench", "methods", "classifiers")
 
 CONTRACT = {"images", "imputer"}
-ANYBODY = CONTRACT | {"errors", "__version__"}
+ANYBODY = CONTRACT | {"settings", "errors", "__version__"}
 
 FLOORS = (
     {"util"},

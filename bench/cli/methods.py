@@ -11,7 +11,7 @@ import click
 
 from bench.cli.options import plugin_option
 from bench.errors import BenchError
-from bench.plugins.registry import Description, Source, describe_all, find_methods
+from bench.plugins.registry import Description, Setting, Source, describe_all, find_methods
 from bench.util.text import printable, unknown
 
 
@@ -52,9 +52,9 @@ def lines(source: Source, answer: Description | BenchError) -> list[str]:
     usable = f"  usable    {f'no: {why}' if why else 'yes'}"
     if isinstance(answer, BenchError):
         return [source.name, f"  source    {source.origin}", usable]
-    kind = ", a baseline" if answer.baseline else ""
+    baseline = ", a baseline" if answer.baseline else ""
     return [
-        f"{source.name}: {answer.display_name}{kind}",
+        f"{source.name}: {answer.display_name}{baseline}",
         f"  summary   {answer.summary}",
         f"  source    {source.origin}",
         f"  requires  {', '.join(answer.requires) or 'nothing more'}",
@@ -64,11 +64,18 @@ def lines(source: Source, answer: Description | BenchError) -> list[str]:
 
 
 def settings(answer: Description) -> list[str]:
-    """ "epochs=500 (int; smoke 3; quick 8)" for each setting."""
+    """ "epochs=500 (int at least 1; smoke 3; quick 8)" for each setting."""
     return [
-        f"{name}={spelled(setting.default)} ({'; '.join([setting.type, *layers_of(answer, name)])})"
+        f"{name}={spelled(setting.default)} ({'; '.join([kind(setting), *layers_of(answer, name)])})"
         for name, setting in answer.settings.items()
     ]
+
+
+def kind(setting: Setting) -> str:
+    """What values it takes, as in "int at least 1" or "joint or likelihood"."""
+    if setting.choices:
+        return " or ".join(spelled(choice) for choice in setting.choices)
+    return f"{setting.type} {setting.range}".rstrip()
 
 
 def layers_of(answer: Description, setting: str) -> list[str]:

@@ -24,11 +24,11 @@ from bench.imputer import Imputer
 from bench.plugins.own_modules import PLUGIN, own_code, required_packages
 from bench.plugins.presets import PRESETS
 from bench.plugins.source_code import Code
+from bench.settings import faults, settings_of
 from bench.util.process_tree import end_descendants, inherit_orphans
 from bench.util.processes import Child, Parent
 from bench.util.text import unknown
 
-SETTING_TYPES = ("int", "float", "bool", "str")
 IMPORT_SECONDS = 120
 LONGEST_NAME = 60
 
@@ -78,15 +78,12 @@ def description_of(name: str, method: type[Imputer], code: Code) -> dict[str, An
             raise TypeError(f"{attribute} must be {kind_of.__name__}")
     if len(method.display_name) > LONGEST_NAME:
         raise TypeError(f"display_name must not be longer than {LONGEST_NAME} characters")
-    settings = {}
-    for field in dataclasses.fields(method):  # type: ignore[arg-type]  # load_method saw to it
-        kind = str(field.type if isinstance(field.type, str) else getattr(field.type, "__name__", ""))
-        if kind not in SETTING_TYPES or field.default is dataclasses.MISSING:
-            raise TypeError(f"setting {field.name!r} must be int, float, bool or str and have a default")
-        settings[field.name] = {"type": kind, "default": field.default}
-    for layer in (*method.presets.values(), *method.for_dataset.values()):
+    settings = settings_of(method)
+    for where, layer in (*method.presets.items(), *method.for_dataset.items()):
         if strangers := layer.keys() - settings.keys():
             raise TypeError(f"a preset sets {sorted(strangers)[0]!r}, which is not a field")
+        if found := faults(layer, settings):
+            raise TypeError(f"in {where!r}, {found[0]}")
     for key in method.presets:
         preset = key.partition("/")[0]
         if preset not in PRESETS:
@@ -99,7 +96,7 @@ def description_of(name: str, method: type[Imputer], code: Code) -> dict[str, An
         "details": details.strip(),
         "citation": method.citation,
         "baseline": method.baseline,
-        "settings": settings,
+        "settings": {setting: dataclasses.asdict(each) for setting, each in settings.items()},
         "presets": {key: dict(value) for key, value in method.presets.items()},
         "for_dataset": {key: dict(value) for key, value in method.for_dataset.items()},
         "requires": required_packages(code, method),

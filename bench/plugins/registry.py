@@ -20,6 +20,8 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.plugins.source_code import digest_of
+from bench.settings import Setting as Setting
+from bench.settings import faults
 from bench.util.cache import cache_dir
 from bench.util.files import write_json
 from bench.util.text import unknown
@@ -42,14 +44,6 @@ class Source:
     name: str
     reference: str
     origin: str
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting of a method: its type's name and its default."""
-
-    type: str
-    default: Any
 
 
 @dataclass(frozen=True)
@@ -84,7 +78,11 @@ class Description:
 
     def resolve(self, preset: str, dataset: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
         """Every setting's value for a run; the later of these wins: default, data set, preset,
-        preset on this data set, override."""
+        preset on this data set, override.
+
+        Raises:
+            BenchError: a value is out of its setting's range.
+        """
         layers = (
             self.for_dataset.get(dataset, {}),
             self.presets.get(preset, {}),
@@ -94,28 +92,32 @@ class Description:
         values = {name: setting.default for name, setting in self.settings.items()}
         for layer in layers:
             values |= layer
+        if found := faults(values, self.settings):
+            raise BenchError(f"{self.name}.{found[0]}")
         return values
 
     def parse(self, name: str, text: str) -> Any:
         """The value of a setting from the command line.
 
         Raises:
-            BenchError: there is no such setting, or the text is no value of its type.
+            BenchError: there is no such setting, or the text is no value of its type or out of its range.
         """
         if name not in self.settings:
             raise BenchError(unknown(f"setting of {self.name}", name, self.settings))
         kind = self.settings[name].type
+        value: Any = text
         try:
             if kind == "bool":
-                return {"true": True, "false": False}[text.lower()]
-            if kind in ("int", "float"):
+                value = {"true": True, "false": False}[text.lower()]
+            elif kind in ("int", "float"):
                 value = {"int": int, "float": float}[kind](text)
                 if not math.isfinite(value):
                     raise BenchError(f"{self.name}.{name} takes a finite number, not {text!r}")
-                return value
         except (KeyError, ValueError, OverflowError):
             raise BenchError(f"{self.name}.{name} takes a value of type {kind}, not {text!r}") from None
-        return text
+        if fault := self.settings[name].fault(value):
+            raise BenchError(f"{self.name}.{name} {fault}")
+        return value
 
 
 def find_methods(plugin_files: Iterable[Path] = ()) -> dict[str, Source]:

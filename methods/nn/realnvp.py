@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-LEAK = 0.01
+from bench.methods.nn.mlp import LEAK
+
+PAIRS = 3
 
 
 class ScaleAndTranslate(nn.Module):
@@ -94,15 +96,14 @@ class RealNVP(nn.Module):
     Args:
         dimension: D, the number of values of an image.
         hidden: width of the couplings' hidden layers.
-        pairs: how many pairs of couplings.
     """
 
-    def __init__(self, dimension: int, hidden: int, pairs: int = 3) -> None:
+    def __init__(self, dimension: int, hidden: int) -> None:
         super().__init__()
-        self.pairs = nn.ModuleList(CouplingPair(dimension, hidden) for _ in range(pairs))
+        self.pairs = nn.ModuleList(CouplingPair(dimension, hidden) for _ in range(PAIRS))
         # A pair works on its own shuffle of the values, whose first half is contiguous. What is kept
         # is the step from one pair's shuffle to the next one's, and back to the image at the end.
-        shuffles = [torch.arange(dimension), *(torch.randperm(dimension) for _ in range(pairs))]
+        shuffles = [torch.arange(dimension), *(torch.randperm(dimension) for _ in range(PAIRS))]
         shuffles.append(shuffles[0])
         steps = [before.argsort()[after] for before, after in pairwise(shuffles)]
         self.steps: Tensor
@@ -136,27 +137,3 @@ class RealNVP(nn.Module):
 def log_normal(z: Tensor) -> Tensor:
     """Log density of the standard normal, log N(z; 0, I): (N, D) -> (N,)."""
     return -0.5 * (z.square().sum(1) + z.shape[1] * math.log(2 * math.pi))
-
-
-class ResidualMLP(nn.Sequential):
-    """z -> z + layers(z): the latent imputer H as a change to z. It starts as the identity."""
-
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__(*layers)
-        for parameter in self[-1].parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """(N, D) -> (N, D)."""
-        step = z
-        for layer in self:
-            step = layer(step)
-        return z + step
-
-
-def mlp(widths: list[int]) -> nn.Sequential:
-    """Linear layers of the given widths with LeakyReLU(0.01) between: the latent imputer H."""
-    layers: list[nn.Module] = []
-    for width_in, width_out in pairwise(widths):
-        layers += [nn.Linear(width_in, width_out), nn.LeakyReLU(LEAK)]
-    return nn.Sequential(*layers[:-1])

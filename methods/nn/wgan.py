@@ -8,14 +8,13 @@ a tuple of tensors that share their first axis: (image,), or (image, code) for a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from bench.methods.nn.convolution import inputs_only
-from bench.methods.training import set_gradients
+from bench.methods.nn.double_backward import inputs_only
+from bench.methods.optimisation import descend
 
 Inputs = tuple[Tensor, ...]
 Critic = Callable[..., Tensor]
@@ -60,31 +59,11 @@ def gradient_penalty(critic: Critic, real: Inputs, fake: Inputs, generator: torc
     return (lengths - 1).square().mean()
 
 
-@contextmanager
-def fixed(*networks: nn.Module) -> Iterator[None]:
-    """Inside, losses pass through the networks, and no gradient of their weights is computed."""
-    for network in networks:
-        network.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for network in networks:
-            network.requires_grad_(True)
-
-
-def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step of the optimiser's own parameters down the loss; no other weight's `grad` is touched."""
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    set_gradients(parameters, torch.autograd.grad(loss, parameters))
-    optimiser.step()
-
-
 def raise_distance(
     critic: Critic,
     optimiser: torch.optim.Optimizer,
     real: Inputs,
     fake: Inputs,
-    *,
     penalty: float,
     generator: torch.Generator,
 ) -> Tensor:

@@ -152,7 +152,7 @@ def test_every_published_method_has_a_page_and_its_settings() -> None:
         assert f"<!-- generated: method {name} -->" in page
     page = (ROOT / "docs" / "methods" / "prflow.md").read_text()
     for line in (
-        "| `alpha` | float | 0.333333 |",
+        "| `alpha` | float above 0 and at most 1 | 0.333333 |",
         "alpha: the prior's exponent",
         "@inproceedings{bernal2021prflow",
     ):

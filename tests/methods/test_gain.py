@@ -11,8 +11,18 @@ from torch import Tensor
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext
-from bench.methods.gain import GAIN, NOISE, UNKNOWN, fooling_loss, guessing_loss, reconstruction_loss
+from bench.methods.gain import (
+    GAIN,
+    UNKNOWN,
+    Game,
+    fooling_loss,
+    generate,
+    guess,
+    guessing_loss,
+    reconstruction_loss,
+)
 from bench.methods.nearest_pixel import nearest_fill
+from bench.methods.optimisation import set_rate
 from bench.plugins.checkpoints import DiskCheckpoints
 from tests.methods.adversarial import changed, interrupted_fit, made_images, weights_of
 from tests.real import mnist, rmse_on_missing
@@ -23,14 +33,18 @@ LOG_ODDS = (GUESSES / (1 - GUESSES)).log()
 OBSERVED = torch.tensor([[True, False, False]])
 
 
-def built(images: MaskedImages) -> GAIN:
-    """A method as it is before its first step."""
+def built(images: MaskedImages) -> Game:
+    """The game before its first step."""
     method = GAIN(hidden=8)
-    method._context = FitContext()
-    method._train = images
-    method._noise = torch.Generator().manual_seed(0)
-    method._build(images.shape)
-    return method
+    method.context = FitContext()
+    return method.new_game(images.shape)
+
+
+def drawn(images: MaskedImages, told: float = 0.9) -> tuple[Tensor, Tensor]:
+    """Noise for G, and where the hint tells the mask."""
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.01 * torch.rand(images.pixels.shape, generator=generator)
+    return noise, torch.rand(images.observed.flatten(1).shape, generator=generator) < told
 
 
 @pytest.mark.parametrize(
@@ -59,51 +73,66 @@ def test_reconstruction_loss_by_hand() -> None:
 
 def test_the_generator_sees_observed_values_noise_and_mask_only() -> None:
     images = made_images((3, 6, 6), count=4)
-    method = built(images)
+    generator = built(images).generator
     noise = torch.rand(images.pixels.shape)
     seen: list[Tensor] = []
-    method.generator.register_forward_hook(lambda module, arguments, output: seen.append(arguments[0]))
-    method.generate(images, noise)
+    generator.register_forward_hook(lambda module, arguments, output: seen.append(arguments[0]))
+    generate(generator, images, noise)
     shown, mask = seen[0][:, :108].view(4, 3, 6, 6), seen[0][:, 108:].view(4, 1, 6, 6)
     assert torch.equal(mask.bool(), images.observed)
     assert torch.equal(shown, torch.where(images.observed, images.pixels.float() / 255, noise))
 
 
 def test_a_step_trains_both_and_each_by_its_own_loss() -> None:
-    images = made_images((1, 6, 6))
-    method = built(images)
-    networks = {"generator": method.generator, "discriminator": method.discriminator}
+    images = made_images((1, 6, 6))[:8]
+    game = built(images)
+    networks = {"generator": game.generator, "discriminator": game.discriminator}
     before = weights_of(networks)
-    for optimiser in (method._generator_adam, method._discriminator_adam):
-        optimiser.param_groups[0]["lr"] = 0.0
-    method._step(torch.arange(8), 0)
+    for optimiser in (game.generator_adam, game.discriminator_adam):
+        set_rate(optimiser, 0.0)
+    game.update(images, *drawn(images), alpha=100.0)
     assert not changed(before, networks)
-    method._discriminator_adam.param_groups[0]["lr"] = 1e-3
-    method._step(torch.arange(8), 0)
+    set_rate(game.discriminator_adam, 1e-3)
+    game.update(images, *drawn(images), alpha=100.0)
     assert changed(before, networks) == {"discriminator"}
     before = weights_of(networks)
-    method._discriminator_adam.param_groups[0]["lr"] = 0.0
-    method._generator_adam.param_groups[0]["lr"] = 1e-3
-    method._step(torch.arange(8), 0)
+    set_rate(game.discriminator_adam, 0.0)
+    set_rate(game.generator_adam, 1e-3)
+    game.update(images, *drawn(images), alpha=100.0)
     assert changed(before, networks) == {"generator"}
 
 
-def test_the_hint_tells_its_share_of_the_mask() -> None:
+def test_the_hint_tells_its_share_of_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     images = made_images((1, 30, 30))
-    method = built(images)
-    hints: list[Tensor] = []
-    method.discriminator.register_forward_hook(lambda module, arguments, output: hints.append(arguments[0]))
-    method._step(torch.arange(24), 0)
+    method, hints = GAIN(hidden=8, epochs=1, batch_size=24), []
+    new_game = method.new_game
+
+    def watched(shape: tuple[int, int, int]) -> Game:
+        game = new_game(shape)
+        game.discriminator.register_forward_hook(lambda _, arguments, output: hints.append(arguments[0]))
+        return game
+
+    monkeypatch.setattr(method, "new_game", watched)
+    # All images are in the one batch, and the observed pixels tell which is which.
+    method.fit(images, FitContext())
+    seen = hints[0][:, :900].view(24, 1, 30, 30)
+    order = [
+        next(
+            n for n in range(24) if torch.equal(one[images.observed[n]], images.values[n][images.observed[n]])
+        )
+        for one in seen
+    ]
+    observed = images.observed[torch.tensor(order)]
     hint = hints[0][:, 900:]
     told = hint != 0.5
-    assert torch.equal(hint[told].bool(), images.observed.flatten(1)[told])
+    assert torch.equal(hint[told].bool(), observed.flatten(1)[told])
     # 21,600 pixels, 0.9 of them told: one standard deviation is 0.002.
     assert float(told.float().mean()) == pytest.approx(0.9, abs=0.01)
     assert torch.equal(hints[0][:, 900:], hints[1][:, 900:])
 
 
 def test_wrong_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match="hint_rate must lie in"):
+    with pytest.raises(ValueError, match="hint_rate must be at least 0 and below 1, not 1"):
         GAIN(hint_rate=1.0)
 
 
@@ -127,23 +156,19 @@ def test_a_few_steps_on_real_digits_beat_the_start() -> None:
 
 def test_the_generator_descends_fooling_and_weighted_reconstruction() -> None:
     """One plain gradient step against a plain backward with the same draws."""
-    images = made_images((1, 6, 6))
-    method = built(images)
-    method.hint_rate = 0.5
-    method._discriminator_adam.param_groups[0]["lr"] = 0.0
-    batch, weights = images[torch.arange(8)], [*method.generator.parameters()]
-    observed = batch.observed.flatten(1)
-    state = method._noise.get_state()
-    noise = NOISE * method._uniform(batch.pixels.shape)
-    told = method._uniform(observed.shape) < 0.5
-    method._noise.set_state(state)
-    generated = method.generate(batch, noise)
-    recovered = torch.where(batch.observed, batch.values, generated)
-    guesses = method.guess(recovered, torch.where(told, observed.float(), UNKNOWN))
-    loss = fooling_loss(guesses, observed, told) + method.alpha * reconstruction_loss(generated, batch)
+    images = made_images((1, 6, 6))[:8]
+    game = built(images)
+    weights = [*game.generator.parameters()]
+    set_rate(game.discriminator_adam, 0.0)
+    noise, told = drawn(images, told=0.5)
+    observed = images.observed.flatten(1)
+    generated = generate(game.generator, images, noise)
+    recovered = torch.where(images.observed, images.values, generated)
+    guesses = guess(game.discriminator, recovered, torch.where(told, observed.float(), UNKNOWN))
+    loss = fooling_loss(guesses, observed, told) + 100 * reconstruction_loss(generated, images)
     expected = torch.autograd.grad(loss, weights)
     before = [weight.detach().clone() for weight in weights]
-    method._generator_adam = torch.optim.SGD(weights, lr=0.01)  # type: ignore[assignment]
-    method._step(torch.arange(8), 0)
+    game.generator_adam = torch.optim.SGD(weights, lr=0.01)
+    game.update(images, noise, told, alpha=100.0)
     for weight, old, gradient in zip(weights, before, expected, strict=True):
         assert torch.allclose(weight, old - 0.01 * gradient, atol=1e-6)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.methods.nn.made import MADE, InverseAutoregressiveFlow
-from bench.methods.training import adam
+from bench.methods.optimisation import adam
 
 DIMENSION, HIDDEN, CONTEXT = 7, 24, 3
 

@@ -12,8 +12,19 @@ from torch import Tensor, nn
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext
-from bench.methods.misgan import MisGAN, fill, nearly_binary
-from bench.methods.nn import convolutional
+from bench.methods.misgan import (
+    Game,
+    MisGAN,
+    data_loss,
+    fill,
+    imputer_loss,
+    missingness_loss,
+    nearly_binary,
+    recover,
+)
+from bench.methods.nn.critics import ImageCritic
+from bench.methods.nn.generators import generator
+from bench.methods.nn.misgan import imputer
 from bench.methods.nn.wgan import Inputs
 from bench.plugins.checkpoints import DiskCheckpoints
 from tests.methods.adversarial import (
@@ -43,13 +54,11 @@ def test_fill_keeps_what_is_observed() -> None:
 def test_the_imputer_sees_observed_pixels_and_noise_where_they_are_missing(
     shape: tuple[int, int, int],
 ) -> None:
-    images, method = made_images(shape), prepared(shape)
+    images, network = made_images(shape), imputer(shape, 4)
     noise = torch.rand(images.pixels.shape)
     seen: list[Tensor] = []
-    method._networks["imputer"].register_forward_hook(
-        lambda module, arguments, output: seen.append(arguments[0])
-    )
-    method.recover(images, noise)
+    network.register_forward_hook(lambda module, arguments, output: seen.append(arguments[0]))
+    recover(network, images, noise)
     assert torch.equal(seen[0], torch.where(images.observed, images.pixels.float() / 255, noise))
 
 
@@ -70,29 +79,29 @@ def test_networks_have_the_published_sizes() -> None:
     def count(network: nn.Module) -> int:
         return sum(parameter.numel() for parameter in network.parameters())
 
-    digit = convolutional.generator(128, (1, 28, 28), 64)
+    digit = generator(128, (1, 28, 28), 64)
     assert count(digit) == (129 * 4096 + (256 * 25 * 128 + 128) + (128 * 25 * 64 + 64) + (64 * 64 * 1 + 1))
-    critic = convolutional.ImageCritic((1, 28, 28), 64)
+    critic = ImageCritic((1, 28, 28), 64)
     assert count(critic) == (25 * 64 + 64) + (64 * 25 * 128 + 128) + (128 * 25 * 256 + 256) + 4097
-    assert count(convolutional.imputer((1, 28, 28), 64)) == 4 * 785 * 784
+    assert count(imputer((1, 28, 28), 64)) == 4 * 785 * 784
     # 32x32: one level less than the published 64x64; a normalised layer has a scale and a shift, no bias.
-    photo = convolutional.generator(128, (3, 32, 32), 64)
+    photo = generator(128, (3, 32, 32), 64)
     doublings = 256 * 25 * 128 + 2 * 128 + 128 * 25 * 64 + 2 * 64 + (64 * 25 * 3 + 3)
     assert count(photo) == 128 * 4096 + 2 * 4096 + doublings
-    critic = convolutional.ImageCritic((3, 32, 32), 64)
+    critic = ImageCritic((3, 32, 32), 64)
     halvings = (3 * 25 * 64 + 64) + 64 * 25 * 128 + 2 * 128 + 128 * 25 * 256 + 2 * 256
     assert count(critic) == halvings + (256 * 16 + 1)
     down = (3 * 16 * 64 + 64) + 64 * 16 * 128 + 256 + 128 * 16 * 256 + 512 + (256 * 16 * 512 + 512)
     up = 512 * 16 * 256 + 512 + 512 * 16 * 128 + 256 + 256 * 16 * 64 + 128 + (128 * 16 * 3 + 3)
-    assert count(convolutional.imputer((3, 32, 32), 64)) == down + up
+    assert count(imputer((3, 32, 32), 64)) == down + up
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (1, 32, 32), (3, 28, 28), (3, 16, 48), (3, 64, 64)])
 def test_shapes(shape: tuple[int, int, int]) -> None:
     images = torch.rand(2, *shape)
-    assert convolutional.generator(8, shape, 4)(torch.randn(2, 8)).shape == images.shape
-    assert convolutional.ImageCritic(shape, 4)(images).shape == (2,)
-    assert convolutional.imputer(shape, 4)(images).shape == images.shape
+    assert generator(8, shape, 4)(torch.randn(2, 8)).shape == images.shape
+    assert ImageCritic(shape, 4)(images).shape == (2,)
+    assert imputer(shape, 4)(images).shape == images.shape
 
 
 @pytest.mark.parametrize("size", [(30, 30), (8, 8), (28, 32)])
@@ -103,65 +112,73 @@ def test_other_sizes_are_refused_in_one_line(size: tuple[int, int]) -> None:
 
 
 def test_a_critic_scores_each_image_by_itself() -> None:
-    critic = convolutional.ImageCritic((3, 32, 32), 4)
+    critic = ImageCritic((3, 32, 32), 4)
     images = torch.rand(6, 3, 32, 32)
     assert torch.allclose(critic(images), torch.cat([critic(image[None]) for image in images]), atol=1e-5)
 
 
 def test_losses_by_hand() -> None:
-    method = MisGAN(tau=0.5, data_weight=0.1, imputation_weight=0.2)
-    method._networks = {
-        "data_critic": Linear(1.0),
-        "mask_critic": Linear(10.0),
-        "imputation_critic": Linear(100.0),
-    }
+    data, mask, imputation = Linear(1.0), Linear(10.0), Linear(100.0)
     x = torch.tensor([[[[0.2, 0.8]]], [[[0.6, 0.4]]]])
     observed = torch.tensor([[[[1.0, 0.0]]], [[[1.0, 1.0]]]])
     # fill: 0.2 + 0.5 and 0.6 + 0.4, mean 0.85; masks: 1 and 2, mean 15; images: 1 and 1, mean 100.
-    assert float(method.missingness_loss(x, observed)) == pytest.approx(-15 - 0.1 * 0.85)
-    assert float(method.data_loss(x, observed)) == pytest.approx(-0.85 + 0.2 * 100)
-    assert float(method.imputer_loss(x)) == pytest.approx(-100)
+    assert float(missingness_loss(mask, data, x, observed, 0.5, 0.1)) == pytest.approx(-15 - 0.1 * 0.85)
+    assert float(data_loss(data, imputation, x, observed, 0.5, 0.2)) == pytest.approx(-0.85 + 0.2 * 100)
+    assert float(imputer_loss(imputation, x)) == pytest.approx(-100)
 
 
-def prepared(shape: tuple[int, int, int] = (1, 28, 28), **settings: object) -> MisGAN:
-    """A method before its first step."""
-    method = MisGAN(**{**SMALL, "epochs": 0, **settings})
-    images = made_images(shape)
-    method.fit(images, FitContext())
-    method._train = images
-    return method
+def new_game(shape: tuple[int, int, int] = (1, 28, 28), **settings: Any) -> Game:
+    """The game before its first step."""
+    method = MisGAN(**SMALL | settings)
+    method.context = FitContext()
+    return method.new_game(shape)
 
 
 def test_the_imputer_and_its_critic_have_a_rate_of_their_own() -> None:
-    method = prepared(learning_rate=1e-4, imputer_learning_rate=2e-4)
-    rates = {name: adam.param_groups[0]["lr"] for name, adam in method._optimisers.items()}
-    assert {name for name, rate in rates.items() if rate == 2e-4} == {"imputer", "imputation_critic"}
+    game = new_game(learning_rate=1e-4, imputer_learning_rate=2e-4)
+    rates = {name: adam.param_groups[0]["lr"] for name, adam in game.adams.items()}
+    assert {name for name, rate in rates.items() if rate == 2e-4} == {
+        "imputer_adam",
+        "imputation_critic_adam",
+    }
     assert {rate for name, rate in rates.items() if "imput" not in name} == {1e-4}
 
 
-def test_who_is_updated_when() -> None:
-    method = prepared(critic_steps=3)
-    critics = {"data_critic", "mask_critic", "imputation_critic"}
-    for number in range(7):
-        before = weights_of(method._networks)
-        method._step(torch.arange(8), number)
-        everyone = set(method._networks) if number in (2, 5) else critics
-        assert changed(before, method._networks) == everyone, number
+def test_each_update_moves_its_own_networks() -> None:
+    game, batch = new_game(), made_images((1, 28, 28))[:8]
+    before = weights_of(game.networks)
+    game.update_critics(batch)
+    assert changed(before, game.networks) == {"data_critic", "mask_critic", "imputation_critic"}
+    before = weights_of(game.networks)
+    game.update_generators(batch)
+    assert changed(before, game.networks) == {"data_generator", "missingness_generator", "imputer"}
+
+
+def test_who_is_updated_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def critics(game: Game, batch: MaskedImages) -> dict[str, Tensor]:
+        calls.append("critics")
+        return {}
+
+    monkeypatch.setattr(Game, "update_critics", critics)
+    monkeypatch.setattr(Game, "update_generators", lambda game, batch: calls.append("generators"))
+    MisGAN(**SMALL | {"epochs": 2}, critic_steps=3).fit(made_images((1, 28, 28), count=28), FitContext())
+    assert calls == ["critics", "critics", "critics", "generators"] * 2
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_what_each_critic_compares(shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    method = prepared(shape, tau=0.5)
-    batch = method._train[:8]
+    game, batch = new_game(shape, tau=0.5), made_images(shape)[:8]
     pairs = {}
-    names = {network: name for name, network in method._networks.items()}
+    names = {network: name for name, network in game.networks.items()}
 
-    def compare(critic: nn.Module, _: object, real: Inputs, fake: Inputs, **__: object) -> Tensor:
+    def compare(critic: nn.Module, _: object, real: Inputs, fake: Inputs, *__: object) -> Tensor:
         pairs[names[critic]] = real[0], fake[0]
         return torch.tensor(0.0)
 
     monkeypatch.setattr("bench.methods.misgan.raise_distance", compare)
-    method._update_critics(batch)
+    game.update_critics(batch)
     observed, channels = batch.observed, shape[0]
     seen = observed.expand(8, channels, -1, -1)
     real, fake = pairs["data_critic"]
@@ -175,12 +192,11 @@ def test_what_each_critic_compares(shape: tuple[int, int, int], monkeypatch: pyt
 
 
 def test_the_generators_ask_no_gradient_of_the_critics_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    method = prepared((1, 28, 28), critic_steps=1)
-    monkeypatch.setattr("bench.methods.misgan.raise_distance", lambda *_, **__: torch.tensor(0.0))
-    monkeypatch.setattr("bench.methods.nn.convolution.conv2d_weight", None)
-    before = weights_of(method._networks)
-    method._step(torch.arange(8), 0)
-    assert changed(before, method._networks) == {"data_generator", "missingness_generator", "imputer"}
+    game = new_game()
+    monkeypatch.setattr("bench.methods.nn.double_backward.conv2d_weight", None)
+    before = weights_of(game.networks)
+    game.update_generators(made_images((1, 28, 28))[:8])
+    assert changed(before, game.networks) == {"data_generator", "missingness_generator", "imputer"}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -207,7 +223,7 @@ def test_a_stopped_fit_resumes_to_the_same_weights(tmp_path: Path, steps: int) -
     interrupted_fit(MisGAN(**settings), images, tmp_path, steps)
     resumed = MisGAN(**settings)
     resumed.fit(images, FitContext(checkpoints=DiskCheckpoints(tmp_path)))
-    assert not changed(weights_of(whole._networks), resumed._networks)
+    assert not changed(weights_of({"imputer": whole.imputer}), {"imputer": resumed.imputer})
     assert torch.equal(resumed.impute(images), whole.impute(images))
 
 

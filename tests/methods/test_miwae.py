@@ -13,7 +13,7 @@ from torch import nn
 
 from bench.images import MaskedImages
 from bench.imputer import FitContext
-from bench.methods.miwae import MIWAE, Autoencoder, bound
+from bench.methods.miwae import MIWAE, Autoencoder, bound, posterior_mean
 from bench.methods.nearest_pixel import nearest_fill
 from bench.plugins.checkpoints import DiskCheckpoints
 from tests.methods.adversarial import interrupted_fit, made_images
@@ -23,6 +23,12 @@ from tests.real import mnist, rmse_on_missing
 def test_bound_by_hand() -> None:
     log_weights = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).log()
     torch.testing.assert_close(bound(log_weights), torch.tensor([2.0, 3.0]).log())
+
+
+def test_posterior_mean_by_hand() -> None:
+    log_weights = torch.tensor([[1.0, 1.0], [3.0, 1.0]]).log()
+    means = torch.tensor([[[0.0, 1.0], [0.2, 0.4]], [[1.0, 0.0], [0.4, 0.8]]])
+    torch.testing.assert_close(posterior_mean(log_weights, means), torch.tensor([[0.75, 0.25], [0.3, 0.6]]))
 
 
 def test_log_weights_are_the_densities_written_out() -> None:
@@ -53,7 +59,7 @@ def test_log_weights_are_the_densities_written_out() -> None:
 def one_code(images: MaskedImages, samples: int) -> MIWAE:
     """An untrained model with one latent dimension, so that integrals over the code can be taken."""
     method = MIWAE(latent=1, hidden=8, impute_samples=samples, floor=0.3)
-    method._context = FitContext()
+    method.context = FitContext()
     torch.manual_seed(4)
     method.model = Autoencoder(images.pixels[0].numel(), 1, 8, 0.3)
     with torch.no_grad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.images import MaskedImages
 from bench.imputer import FitContext
+from bench.methods.nn.critics import PairCritic
+from bench.methods.nn.encoder import Encoder
 from bench.methods.nn.made import InverseAutoregressiveFlow
 from bench.methods.nn.wgan import Inputs
-from bench.methods.pbigan import Encoder, PairCritic, PBiGAN
+from bench.methods.pbigan import Game, PBiGAN, learning_rate_in, reconstruction_loss, risen
 from bench.plugins.checkpoints import DiskCheckpoints
 from tests.methods.adversarial import (
     SHAPES,
@@ -29,17 +33,17 @@ from tests.real import mnist, rmse_on_missing
 SMALL: dict[str, Any] = {"epochs": 1, "batch_size": 8, "width": 4, "latent": 8}
 
 
-def networks_of(method: PBiGAN) -> dict[str, nn.Module]:
-    return {"encoder": method._encoder, "decoder": method._decoder, "critic": method._critic}
+def networks_of(method: PBiGAN | Game) -> dict[str, nn.Module]:
+    """Those that a finished fit keeps, or all of a game."""
+    critic = {"critic": method.critic} if isinstance(method, Game) else {}
+    return {"encoder": method.encoder, "decoder": method.decoder, **critic}
 
 
-def prepared(shape: tuple[int, int, int] = (1, 28, 28), **settings: Any) -> PBiGAN:
-    """A method before its first step."""
-    method = PBiGAN(**SMALL | {"epochs": 0} | settings)
-    images = made_images(shape)
-    method.fit(images, FitContext())
-    method._train, method.epochs = images, 1
-    return method
+def new_game(shape: tuple[int, int, int] = (1, 28, 28)) -> Game:
+    """The game before its first step."""
+    method = PBiGAN(**SMALL)
+    method.context = FitContext()
+    return method.new_game(shape)
 
 
 def test_reconstruction_by_hand() -> None:
@@ -47,49 +51,52 @@ def test_reconstruction_by_hand() -> None:
     x = torch.tensor([[[[1.0, 1.0]]], [[[0.5, 0.0]]]])
     observed = torch.tensor([[[[True, False]]], [[[True, True]]]])
     # Sigmoids 3/4, (missing); 1/2, 1/4. Two images share the sum.
-    loss = PBiGAN().reconstruction_loss(decoded, x, observed)
+    loss = reconstruction_loss("cross-entropy", decoded, x, observed)
     assert float(loss) == pytest.approx((-math.log(0.75) - math.log(0.5) - math.log(0.75)) / 2)
     # Smooth L1 is half the square below 1: errors 1/4, (missing); 0, 1/4.
-    loss = PBiGAN(reconstruction="smooth-l1").reconstruction_loss(decoded, x, observed)
+    loss = reconstruction_loss("smooth-l1", decoded, x, observed)
     assert float(loss) == pytest.approx((0.25**2 / 2 + 0.25**2 / 2) / 2)
 
 
 def test_an_unknown_reconstruction_is_refused() -> None:
     with pytest.raises(ValueError, match="'cross-entropy' or 'smooth-l1', not 'mse'"):
-        PBiGAN(reconstruction="mse")
+        PBiGAN(reconstruction="mse")  # type: ignore[arg-type]
 
 
 def test_the_weight_waits_and_rises_to_the_last_epoch() -> None:
-    method = PBiGAN(epochs=2000)
-    assert [method.weight_in(epoch) for epoch in (0, 50, 99, 100)] == [0, 0, 0, 0]
-    assert method.weight_in(1999) == pytest.approx(0.1)
+    assert [risen(epoch, 2000) for epoch in (0, 50, 99, 100)] == [0, 0, 0, 0]
+    assert risen(1999, 2000) == pytest.approx(1)
     middle = (100 + 1999) / 2
-    assert method.weight_in(int(middle)) == pytest.approx(0.05, rel=1e-3)
+    assert risen(int(middle), 2000) == pytest.approx(0.5, rel=1e-3)
     # The same course in a tenth of the epochs.
-    short = PBiGAN(epochs=200)
-    assert [short.weight_in(epoch) for epoch in (0, 10)] == [0, 0]
-    assert short.weight_in(11) > 0 and short.weight_in(199) == pytest.approx(0.1)
-    flat = PBiGAN(**PBiGAN.for_dataset["celeba"], epochs=500)
-    assert {flat.weight_in(epoch) for epoch in (0, 250, 499)} == {0.002}
-    assert PBiGAN(epochs=1).weight_in(0) == 0
+    assert [risen(epoch, 200) for epoch in (0, 10)] == [0, 0]
+    assert risen(11, 200) > 0 and risen(199, 200) == pytest.approx(1)
+    assert risen(0, 1) == 0
 
 
 def test_the_learning_rate_falls_in_ten_steps() -> None:
-    method = PBiGAN(**PBiGAN.for_dataset["celeba"], epochs=500)
-    rates = [method.learning_rate_in(epoch) for epoch in range(500)]
+    rates = [learning_rate_in(epoch, 500, 2e-4, 5e-5) for epoch in range(500)]
     assert len(set(rates)) == 10 and rates[:50] == [2e-4] * 50
     ratios = [after / before for before, after in pairwise(rates) if after != before]
     # Ten such steps would lead to 5e-5, a quarter.
     assert ratios == pytest.approx([0.25**0.1] * 9)
-    assert {PBiGAN(epochs=20).learning_rate_in(epoch) for epoch in range(20)} == {1e-4}
+    assert {learning_rate_in(epoch, 20, 1e-4, 1e-4) for epoch in range(20)} == {1e-4}
 
 
-def test_the_learning_rate_reaches_encoder_and_decoder_only() -> None:
-    method = prepared(learning_rate=2e-4, final_learning_rate=5e-5)
-    method.epochs = 10
-    method._update_coders(method._train[:8], 5)
-    assert method._coders_adam.param_groups[0]["lr"] == pytest.approx(1e-4)
-    assert method._critic_adam.param_groups[0]["lr"] == 2e-4
+@pytest.mark.parametrize(("rising", "weight"), [(False, 0.5), (True, 0.5 * (5 - 0.5) / (9 - 0.5))])
+def test_the_schedules_reach_encoder_and_decoder_only(
+    monkeypatch: pytest.MonkeyPatch, rising: bool, weight: float
+) -> None:
+    settings = {"learning_rate": 2e-4, "final_learning_rate": 5e-5, "reconstruction_weight": 0.5}
+    method = PBiGAN(**SMALL | settings | {"epochs": 10, "rising_weight": rising})
+    method.context = FitContext()
+    game, images = method.new_game((1, 28, 28)), made_images((1, 28, 28))
+    given: list[Any] = []
+    monkeypatch.setattr(game, "update_coders", lambda *arguments: given.extend(arguments))
+    method._update_coders(game, images[:8], images.observed, 5)
+    assert given[-1] == pytest.approx(weight)
+    assert game.coders_adam.param_groups[0]["lr"] == pytest.approx(1e-4)
+    assert game.critic_adam.param_groups[0]["lr"] == 2e-4
 
 
 def test_networks_have_the_published_sizes() -> None:
@@ -133,36 +140,58 @@ def test_an_encoder_without_noise_gives_its_mean() -> None:
     assert torch.allclose(once - at_rest, ((1 + spread.exp()).log() * noise).flip(1), atol=1e-5)
 
 
+def test_each_update_moves_its_own_networks() -> None:
+    game, images = new_game(), made_images((1, 28, 28))
+    before = weights_of(networks_of(game))
+    game.update_critic(images[:8], images.observed, 10.0)
+    assert changed(before, networks_of(game)) == {"critic"}
+    before = weights_of(networks_of(game))
+    game.update_coders(images[:8], images.observed, "cross-entropy", 0.1)
+    assert changed(before, networks_of(game)) == {"encoder", "decoder"}
+
+
 @pytest.mark.parametrize("own_batch", [False, True])
-def test_who_is_updated_when(own_batch: bool) -> None:
-    method = prepared(critic_steps=2, own_batch=own_batch)
-    for number in range(6):
-        before = weights_of(networks_of(method))
-        method._step(torch.arange(8), number)
-        if own_batch:
-            expected = {"encoder", "decoder"} if number in (2, 5) else {"critic"}
-        else:
-            expected = {"encoder", "decoder", "critic"} if number % 2 else {"critic"}
-        assert changed(before, networks_of(method)) == expected, number
+def test_who_is_updated_when(monkeypatch: pytest.MonkeyPatch, own_batch: bool) -> None:
+    updates: list[tuple[str, bytes]] = []
+
+    def noted(name: str) -> Callable[..., Tensor]:
+        def update(game: Game, batch: MaskedImages, *_: object) -> Tensor:
+            updates.append((name, batch.pixels.numpy().tobytes()))
+            return torch.tensor(0.0)
+
+        return update
+
+    monkeypatch.setattr(Game, "update_critic", noted("critic"))
+    monkeypatch.setattr(Game, "update_coders", noted("coders"))
+    settings = SMALL | {"epochs": 2, "critic_steps": 2, "own_batch": own_batch}
+    PBiGAN(**settings).fit(made_images((1, 28, 28)), FitContext())
+    # Six batches.
+    names, batches = zip(*updates, strict=True)
+    if own_batch:
+        assert names == ("critic", "critic", "coders") * 2
+        assert all(before != after for before, after in pairwise(batches))
+    else:
+        assert names == ("critic", "critic", "coders") * 3
+        assert all(batches[n] != batches[n + 1] == batches[n + 2] for n in (0, 3, 6))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_what_the_critic_compares(shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    method = prepared(shape)
-    batch = method._train[:8]
+    game, train = new_game(shape), made_images(shape)
+    batch = train[:8]
     pairs: list[Inputs] = []
 
-    def compare(critic: nn.Module, _: object, real: Inputs, fake: Inputs, **__: object) -> Tensor:
+    def compare(critic: nn.Module, _: object, real: Inputs, fake: Inputs, *__: object) -> Tensor:
         pairs.extend([real, fake])
         return torch.tensor(0.0)
 
     monkeypatch.setattr("bench.methods.pbigan.raise_distance", compare)
-    method._step(torch.arange(8), 0)
+    game.update_critic(batch, train.observed, 10.0)
     (images, codes), (generated, z) = pairs
     assert torch.equal(images, batch.values) and codes.shape == z.shape == (8, 8)
     assert not (codes.requires_grad or generated.requires_grad)
     # A generated image is black where the mask of some training image misses, in all channels.
-    masks = {bytes(mask.numpy().tobytes()) for mask in method._train.observed}
+    masks = {bytes(mask.numpy().tobytes()) for mask in train.observed}
     for image in generated:
         assert bytes((image > 0).any(0, keepdim=True).numpy().tobytes()) in masks
         assert torch.equal((image > 0).all(0), (image > 0).any(0))
@@ -173,24 +202,23 @@ def test_the_decoder_s_normalisations_see_codes_as_often_as_noise() -> None:
     method = PBiGAN(**SMALL, critic_steps=2, own_batch=True)
     context = FitContext()
     method.fit(made_images((3, 32, 32)), context)
-    (first, *_) = (each for each in method._decoder.modules() if isinstance(each, nn.BatchNorm2d))
+    (first, *_) = (each for each in method.decoder.modules() if isinstance(each, nn.BatchNorm2d))
     assert first.num_batches_tracked == 2 * context.facts["steps"]
 
 
 def test_the_coders_descend_distance_and_weighted_reconstruction() -> None:
     """One plain gradient step against a plain backward with the same draws."""
-    method = prepared(rising_weight=False, reconstruction_weight=0.5)
-    batch, coders = method._train[:8], [*method._encoder.parameters(), *method._decoder.parameters()]
-    state = method._noise.get_state()
-    (values, code), (generated, z), _ = method._pairs(batch)
-    method._noise.set_state(state)
-    apart = method._critic(values, code).mean() - method._critic(generated, z).mean()
-    error = method.reconstruction_loss(method._decoder(code), batch.values, batch.observed)
+    game, train = new_game(), made_images((1, 28, 28))
+    batch, coders = train[:8], [*game.encoder.parameters(), *game.decoder.parameters()]
+    state = game.noise.get_state()
+    (values, code), (generated, z) = game.pairs(batch, train.observed)
+    game.noise.set_state(state)
+    apart = game.critic(values, code).mean() - game.critic(generated, z).mean()
+    error = reconstruction_loss("cross-entropy", game.decoder(code), batch.values, batch.observed)
     expected = torch.autograd.grad(apart + 0.5 * error, coders)
     before = [weight.detach().clone() for weight in coders]
-    method._coders_adam = torch.optim.SGD(coders, lr=1.0)  # type: ignore[assignment]
-    method.learning_rate = method.final_learning_rate = 0.01
-    method._update_coders(batch, 0)
+    game.coders_adam = torch.optim.SGD(coders, lr=0.01)
+    game.update_coders(batch, train.observed, "cross-entropy", 0.5)
     for weight, old, gradient in zip(coders, before, expected, strict=True):
         assert torch.allclose(weight, old - 0.01 * gradient, atol=1e-6)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from bench.imputer import FitContext, Interrupted, Progress
 from bench.methods import training
 from bench.methods.mcflow import MCFlow
+from bench.methods.optimisation import adam, products_in, seeded
 from bench.methods.prflow import PRFlow
-from bench.methods.training import adam, products_in, seeded, train
+from bench.methods.training import Training
 from bench.plugins.checkpoints import DiskCheckpoints
 from tests.methods.test_mcflow import made_images
 
@@ -32,7 +33,7 @@ class Regression:
         self.data = torch.randn(20, 3, generator=torch.Generator().manual_seed(1))
         self.orders: list[Tensor] = []
 
-    def step(self, indices: Tensor, number: int) -> Mapping[str, Tensor]:
+    def step(self, indices: Tensor) -> Mapping[str, Tensor]:
         self.orders.append(indices)
         noise = torch.randn(len(indices), 1, generator=self.noise)
         loss = (self.model(self.data[indices]) - self.data[indices].sum(1, True) + noise).square().mean()
@@ -43,7 +44,9 @@ class Regression:
 
     def run(self, epochs: int = 4) -> None:
         parts: dict[str, Any] = {"model": self.model, "adam": self.adam, "noise": self.noise}
-        train(self.context, parts, self.step, count=20, batch_size=6, epochs=epochs)
+        training = Training(self.context, parts, count=20, batch_size=6, epochs=epochs)
+        for indices in training:
+            training.record(self.step(indices))
 
 
 def weights_of(module: nn.Module) -> list[Tensor]:
@@ -122,8 +125,8 @@ def test_the_history_holds_each_epoch_s_mean_losses() -> None:
     regression, losses = Regression(FitContext()), []
     step = regression.step
 
-    def remembered(indices: Tensor, number: int) -> Mapping[str, Tensor]:
-        found = step(indices, number)
+    def remembered(indices: Tensor) -> Mapping[str, Tensor]:
+        found = step(indices)
         losses.append(float(found["loss"]))
         return found
 
@@ -154,21 +157,79 @@ def test_a_fit_that_was_told_of_its_deadline_counts_as_ended_early() -> None:
 
 
 def test_a_loss_that_is_no_number_is_an_error() -> None:
-    context = FitContext()
+    training = Training(FitContext(), {}, count=4, batch_size=2, epochs=1)
     with pytest.raises(FloatingPointError, match="loss is not finite in epoch 1"):
-        train(
-            context,
-            {},
-            lambda indices, number: {"loss": torch.tensor(torch.nan)},
-            count=4,
-            batch_size=2,
-            epochs=1,
-        )
+        for _ in training:
+            training.record({"loss": torch.tensor(torch.nan)})
+
+
+def epochs_done(context: FitContext, late: Callable[[int], bool]) -> list[int]:
+    """The epochs after which a method's own work was done, where time runs out in some step."""
+    training = Training(context, {}, count=4, batch_size=2, epochs=3)
+    done = []
+    with training.epochs() as epochs:
+        for epoch in epochs:
+            for _ in epoch:
+                training.record({"loss": torch.tensor(float(training.step))})
+                if late(training.step):
+                    context.deadline = time.monotonic()
+            done.append(training.epoch)
+            assert epoch.losses == {"loss": 2 * training.epoch - 1.5}
+    return done
+
+
+def test_no_work_between_epochs_is_done_for_an_epoch_that_the_deadline_cut(tmp_path: Path) -> None:
+    context = FitContext(checkpoints=DiskCheckpoints(tmp_path))
+    assert epochs_done(context, lambda step: step == 2) == [1]
+    assert context.facts["stopped"] == "deadline reached in epoch 2 of 3"
+    assert context.facts["steps"] == 3 and context.facts["epochs"] == 1
+
+
+@pytest.mark.parametrize("last", [1, 3])
+def test_an_epoch_whose_last_step_met_the_deadline_is_closed_when_the_fit_goes_on(
+    tmp_path: Path, last: int
+) -> None:
+    context = FitContext(checkpoints=DiskCheckpoints(tmp_path))
+    before = epochs_done(context, lambda step: step == last)
+    assert before == [*range(1, last // 2 + 1)]
+    assert epochs_done(FitContext(checkpoints=DiskCheckpoints(tmp_path)), lambda step: False) == [
+        *range(len(before) + 1, 4)
+    ]
+
+
+def test_a_method_may_make_an_epoch_the_last() -> None:
+    context = FitContext()
+    training = Training(context, {}, count=4, batch_size=2, epochs=9)
+    with training.epochs() as epochs:
+        for epoch in epochs:
+            for _ in epoch:
+                pass
+            if training.epoch == 2:
+                training.finish()
+    assert (context.facts["epochs"], context.facts["steps"]) == (2, 4)
+
+
+def test_a_checkpoint_of_before_the_iterator_is_gone_on_with(tmp_path: Path) -> None:
+    """Its layout is a promise to fits that are under way while bench is renewed."""
+    whole = Regression(FitContext())
+    whole.run(epochs=1)
+    parts: dict[str, Any] = {"model": whole.model.state_dict(), "adam": whole.adam.state_dict()}
+    parts["noise"] = whole.noise.get_state()
+    position: dict[str, Any] = {"epoch": 1, "batch": 0, "step": 3, "finished": False, "sums": {}}
+    position["history"] = whole.context.facts["history"]
+    DiskCheckpoints(tmp_path).save({"position": position, "parts": parts})
+    resumed = Regression(FitContext(checkpoints=DiskCheckpoints(tmp_path)))
+    resumed.run(epochs=4)
+    never_stopped = Regression(FitContext())
+    never_stopped.run(epochs=4)
+    assert len(resumed.orders) == 9
+    assert all(map(torch.equal, weights_of(resumed.model), weights_of(never_stopped.model)))
+    assert resumed.context.facts == never_stopped.context.facts
 
 
 def test_a_weight_that_moves_within_a_step_is_the_moved_one_to_what_follows() -> None:
     layer, x = nn.Linear(2, 1, bias=False), torch.ones(1, 2)
-    with products_in("bfloat16", torch.device("cpu")):
+    with products_in(FitContext(precision="bfloat16")):
         for value in (1.0, 3.0):
             with torch.no_grad():
                 layer.weight.fill_(value)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.methods.nn.convolution import Conv2d
-from bench.methods.nn.wgan import descend, distance, fixed, gradient_penalty, raise_distance
-from bench.methods.training import adam
+from bench.methods.nn.double_backward import Conv2d
+from bench.methods.nn.wgan import distance, gradient_penalty, raise_distance
+from bench.methods.optimisation import adam, descend, fixed
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -170,7 +170,7 @@ def test_a_fixed_critic_costs_no_gradient_of_its_weights(monkeypatch: pytest.Mon
 
     (expected,) = torch.autograd.grad(loss(), [maker.weight])
     before = maker.weight.detach().clone()
-    monkeypatch.setattr("bench.methods.nn.convolution.conv2d_weight", None)
+    monkeypatch.setattr("bench.methods.nn.double_backward.conv2d_weight", None)
     with fixed(critic):
         descend(torch.optim.SGD(maker.parameters(), lr=1.0), loss())
     assert torch.allclose(maker.weight, before - expected, atol=1e-6)

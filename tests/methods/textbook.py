@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.methods.nn import convolution
+from bench.methods.nn import double_backward
 
 
 class MaskedCoupling(nn.Module):
@@ -105,11 +105,11 @@ def in_pytorch_s_layers(network: nn.Module) -> nn.Module:
     """The network itself, its convolutions and ramps replaced by PyTorch's, with the same weights."""
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, convolution.Conv2d):
+            if isinstance(child, double_backward.Conv2d):
                 place: Any = (child.kernel_size, child.stride, child.padding)
                 twin = nn.Conv2d(child.in_channels, child.out_channels, *place)
                 twin.weight, twin.bias = child.weight, child.bias
                 setattr(module, name, twin)
-            if isinstance(child, convolution.LeakyReLU):
+            if isinstance(child, double_backward.LeakyReLU):
                 setattr(module, name, nn.LeakyReLU(child.slope) if child.slope else nn.ReLU())
     return network
