@@ -154,7 +154,7 @@ def test_a_metric_may_not_take_the_name_of_ours(tmp_path: Path, monkeypatch: pyt
 def test_a_file_and_a_package_of_one_name_are_refused_together(tmp_path: Path) -> None:
     path = write(tmp_path, METHOD, "mcflow")
     with pytest.raises(
-        BenchError, match=rf"'mcflow' is used twice, by methods.mcflow:MCFlow.* and by {path}"
+        BenchError, match=rf"'mcflow' is used twice, by bench.methods.mcflow:MCFlow.* and by {path}"
     ):
         find_methods([path])
 
