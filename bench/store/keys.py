@@ -62,7 +62,7 @@ def rekeyed(document: dict[str, Any]) -> dict[str, Any]:
         TypeError, AttributeError: a part of the document is of another type.
     """
     method, cell, problem = (document.get(part) or {} for part in ("method", "cell", "problem"))
-    known = same_numbers().get(cell.get("method"))
+    known = same_numbers().get(cell.get("method", ""))
     if known is None or method.get("source") not in known.older:
         return document
     parts = {

@@ -189,12 +189,20 @@ def test_the_last_of_two_imports_under_one_name_counts(tmp_path: Path) -> None:
         assert len({identity(tmp_path, {**modules, "m.py": text}, "m") for text in texts}) == 2
 
 
-def test_a_name_of_a_module_that_is_also_something_else_is_no_module(tmp_path: Path) -> None:
-    """In `m`, `a` is a module in one function and an argument in the other; its name must count there."""
-    code = "import {0} as a\n\ndef f():\n    return a.VALUE\n\ndef g(a, b):\n    return {1}.VALUE\n"
+def test_a_name_of_a_module_that_is_also_an_argument_counts(tmp_path: Path) -> None:
+    """`g` returns something of its first argument in one text, of its second in the other."""
+    code = "import one as {0}\n\ndef g(a, b):\n    return {0}.VALUE\n"
     modules = {"one.py": "VALUE = 1\n"}
-    texts = [code.format("one", name) for name in ("a", "b")]
+    texts = [code.format(name) for name in ("a", "b")]
     assert len({identity(tmp_path, {**modules, "m.py": text}, "m") for text in texts}) == 2
+
+
+def test_another_number_in_a_package_that_holds_code_counts(tmp_path: Path) -> None:
+    found = set()
+    for seed in (1, 2):
+        code = f"import torch\ntorch.manual_seed({seed})\n"
+        found.add(identity(tmp_path, {**FILES, "own/parts/__init__.py": code}))
+    assert len(found) == 2
 
 
 def test_a_module_that_others_take_from_a_module_keeps_its_name(tmp_path: Path) -> None:
