@@ -64,13 +64,12 @@ def comma_separated(text: str | None) -> list[str]:
 def say_rekeyed(results: Iterable[Result]) -> None:
     """Say how many of some results count although they were stored under an older key, if there are any."""
     count = sum(result.rekeyed for result in results)
-    if count == 1:
-        click.echo("1 result was stored under an older key; its code gives the same numbers, so it counts.")
-    elif count:
-        click.echo(
-            f"{count} results were stored under an older key; the code that made them gives the same "
-            "numbers, so they count."
-        )
+    if count:
+        were, them, they = ("result was", "it", "it counts")
+        if count > 1:
+            were, them, they = ("results were", "them", "they count")
+        same = f"the code that made {them} gives the same numbers, so {they}"
+        click.echo(f"{count} {were} stored under an older key; {same}.")
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -140,8 +140,8 @@ def own_code(method: type[Imputer]) -> tuple[Code, list[str]]:
 
 
 def required_packages(code: Code, method: type[Imputer]) -> list[str]:
-    """The top-level packages that a method's code imports, beside the standard library, bench and its own.
-
-    annotated_types, which declares settings, comes with bench.
-    """
-    return sorted(code.imports - own_packages(method) - {"bench", "annotated_types"} - sys.stdlib_module_names)
+    """The top-level packages that a method's code imports, beside the standard library, bench and its own."""
+    # annotated_types comes with bench: settings are declared by it.
+    return sorted(
+        code.imports - own_packages(method) - {"bench", "annotated_types"} - sys.stdlib_module_names
+    )

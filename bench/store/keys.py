@@ -59,17 +59,18 @@ def rekeyed(document: dict[str, Any]) -> dict[str, Any]:
     is that of what it says it is. `method.stored_source` then names the code that it was measured with.
 
     Raises:
-        KeyError, TypeError: the document lacks a part.
+        TypeError, AttributeError: a part of the document is of another type.
     """
-    method = document.get("method") or {}
-    known = same_numbers().get(document["cell"]["method"])
+    method, cell, problem = (document.get(part) or {} for part in ("method", "cell", "problem"))
+    known = same_numbers().get(cell.get("method", ""))
     if known is None or method.get("source") not in known.older:
         return document
     parts = {
         "protocol": document.get("protocol"),
         "settings": method.get("settings"),
-        "seed": document["cell"]["seed"],
-        **{name: document.get("problem", {}).get(name) for name in ("fingerprint", "observed")},
+        "seed": cell.get("seed"),
+        "fingerprint": problem.get("fingerprint"),
+        "observed": problem.get("observed"),
     }
     if document.get("key") != key_of(source=method["source"], **parts):
         return document

@@ -154,7 +154,7 @@ def test_a_metric_may_not_take_the_name_of_ours(tmp_path: Path, monkeypatch: pyt
 def test_a_file_and_a_package_of_one_name_are_refused_together(tmp_path: Path) -> None:
     path = write(tmp_path, METHOD, "mcflow")
     with pytest.raises(
-        BenchError, match=rf"'mcflow' is used twice, by methods.mcflow:MCFlow.* and by {path}"
+        BenchError, match=rf"'mcflow' is used twice, by bench.methods.mcflow:MCFlow.* and by {path}"
     ):
         find_methods([path])
 
@@ -191,6 +191,87 @@ def test_a_change_of_the_method_it_derives_from_counts(tmp_path: Path) -> None:
     base.write_text(METHOD.replace("0.25", "0.75"))
     after = described(write(tmp_path, code))
     assert (before.source != after.source) and after.settings["value"].default == 0.75
+
+
+LATE = METHOD + "    def more(self):\n        from helping.numbers import VALUE\n        return VALUE\n"
+
+
+def helpers(folder: Path, numbers: str = "VALUE = 1\n") -> None:
+    """A package beside a plugin file."""
+    (folder / "helping").mkdir(parents=True, exist_ok=True)
+    (folder / "helping/__init__.py").touch()
+    (folder / "helping/numbers.py").write_text(numbers)
+
+
+def test_a_module_that_is_imported_late_counts_and_is_not_imported_to_find_out(tmp_path: Path) -> None:
+    path = write(tmp_path, LATE)
+    found = []
+    for numbers in ("raise RuntimeError(1)\n", "raise RuntimeError(2)\n", "# Why.\nraise RuntimeError(2)\n"):
+        helpers(tmp_path, numbers)
+        found.append(described(path))
+    assert found[0].source != found[1].source == found[2].source
+    assert found[0].requires == ("torch",)
+
+
+def test_a_module_that_comes_to_be_counts_from_then_on(tmp_path: Path) -> None:
+    path = write(tmp_path, LATE)
+    before = described(path)
+    helpers(tmp_path)
+    after = described(path)
+    assert before.source != after.source
+    assert before.requires == ("helping", "torch") and after.requires == ("torch",)
+    (tmp_path / "helping/numbers").mkdir()
+    (tmp_path / "helping/numbers/__init__.py").write_text("VALUE = 2\n")
+    # Python takes the package where there is a module of its name too.
+    assert described(path).source not in (before.source, after.source)
+
+
+def test_a_module_that_was_loaded_by_other_means_counts(tmp_path: Path) -> None:
+    code = (
+        "import importlib, sys\nsys.path.insert(0, {!r})\nimportlib.import_module('help' + 'ing.numbers')\n"
+    )
+    path = write(tmp_path, code.format(str(tmp_path)) + METHOD)
+    helpers(tmp_path)
+    before = described(path)
+    helpers(tmp_path, "VALUE = 2\n")
+    assert described(path).source != before.source
+
+
+def test_sentences_and_the_place_of_a_plugin_do_not_change_its_identity(tmp_path: Path) -> None:
+    found = []
+    for name in ("one", "other"):
+        helpers(tmp_path / name)
+        sentence = "Every missing pixel takes one value."
+        code = LATE.replace(sentence, f"{sentence[:-1]}, said {name}.")
+        found.append(described(write(tmp_path / name, code)))
+    assert found[0].source == found[1].source
+    assert [one.summary[-4:] for one in found] == ["one.", "her."]
+    assert found[0].source.startswith("ast:")
+
+
+def test_a_change_of_our_networks_counts_for_a_plugin_that_only_uses_them(tmp_path: Path) -> None:
+    uses = "from bench.methods.mean import observed_mean\n"
+    path = write(tmp_path, uses + METHOD)
+    answer = next((tmp_path / "cache/methods").glob("*.json")) if described(path) else None
+    assert answer is not None
+    files = json.loads(answer.read_text())["files"]
+    assert str(path) in files and any(file.endswith("bench/methods/mean.py") for file in files)
+
+
+def test_an_installed_package_counts_by_relative_imports_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, "brought", {"bench.methods": {"constant": "package.method:Constant"}})
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package/__init__.py").touch()
+    (tmp_path / "package/method.py").write_text(LATE.replace("helping.numbers", ".numbers"))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = []
+    for value in (1, 2):
+        (tmp_path / "package/numbers.py").write_text(f"VALUE = {value}\n")
+        found.append(describe(find_methods()["constant"]).source)
+    assert found[0] != found[1]
 
 
 BROKEN = {

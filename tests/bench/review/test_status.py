@@ -18,6 +18,8 @@ from bench.cli import main
 from bench.datasets import load
 from bench.grid.estimates import duration, side_by_side
 from bench.problem.posing import Problem, facts_of, pose
+from bench.store import keys
+from bench.store.keys import Same, key_of
 
 GRID = "--dataset mnist --rates 0.5 --train 20 --test 10"
 PLUGIN = """
@@ -111,6 +113,30 @@ def altered(*path: str, to: Any) -> Callable[[dict[str, Any]], object]:
 
 
 ZEROS = "sha256:" + "0" * 64
+
+
+def test_it_says_how_many_count_by_an_older_key(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = json.loads((folder.cell / "result.json").read_text())
+    older = "sha256:" + "1" * 64
+    parts = {name: stored["problem"][name] for name in ("fingerprint", "observed")}
+    old_key = key_of(source=older, protocol=1, seed=0, settings=stored["method"]["settings"], **parts)
+    folder.change(altered("schema", to=1))
+    folder.change(altered("method", "source", to=older))
+    folder.change(altered("key", to=old_key))
+    # A method that the shipped table does not know: its old results are outdated.
+    assert folder.status()[1][-1] == "1 cells: 1 outdated"
+    known = {"own": Same(stored["method"]["source"], frozenset({older}))}
+    monkeypatch.setattr(keys, "same_numbers", lambda: known)
+    told = (
+        "1 result was stored under an older key; the code that made it gives the same numbers, so it counts."
+    )
+    assert folder.status()[1][1:] == ["1 cells: 1 done", told]
+    assert folder.call(f"plan {GRID} --methods own")[1][0].startswith("done")
+    before = (folder.cell / "result.json").read_bytes()
+    assert folder.call(f"run {GRID} --methods own --device cpu")[0] == 0
+    assert (folder.cell / "result.json").read_bytes() == before
+    known["own"] = Same("ast:0", frozenset({older}))
+    assert folder.status()[1][-1] == "1 cells: 1 outdated"
 
 
 def test_a_result_of_something_else_says_what_differs(folder: Folder) -> None:

@@ -88,9 +88,11 @@ def test_a_number_that_is_not_finite_is_none(tmp_path: Path) -> None:
         (b"[1, 2]", "no schema number"),
         (b'{"accuracy": 0.9}', "no schema number"),
         (b'{"schema": true}', "no schema number"),
-        (b'{"schema": 0}', "schema 0; this version reads schema 1"),
-        (b'{"schema": 2, "anything": "else"}', "schema 2; this version reads schema 1"),
+        (b'{"schema": 0}', "schema 0; this version reads schema 2"),
+        (b'{"schema": 3, "anything": "else"}', "schema 3; this version reads schema 2"),
         (b'{"schema": 1, "status": "ok"}', "cell"),
+        (b'{"schema": 1, "status": "ok", "cell": ["mean"]}', "lacks a part"),
+        (b'{"schema": 1, "status": "ok", "cell": {"method": {}}}', "lacks a part"),
     ],
 )
 def test_a_file_that_is_no_result_is_left_out_with_one_line(

@@ -61,6 +61,20 @@ def test_schema_1_of_a_failure() -> None:
     assert read.traceback.splitlines()[-1] == "RuntimeError: no luck with <this> & that"
 
 
+def test_schema_2_as_it_was_first_written() -> None:
+    read = read_result(SCHEMAS / "2-first.json")
+    assert read.ok and read.cell.method == "mean" and read.cell.rate == 0.5
+    assert str(read.method.source).startswith("ast:")
+    assert read.metric("rmse").value == 0.26796670457787886
+    assert (read.problem.train, read.problem.test, read.problem.official) == (50, 40, True)
+
+
+def test_schema_2_of_a_failure() -> None:
+    read = read_result(SCHEMAS / "2-failed.json")
+    assert (read.status, read.error) == ("failed", "RuntimeError: no luck with <this> & that")
+    assert str(read.method.source).startswith("ast:") and read.method.settings == {"value": 0.25}
+
+
 def test_a_next_schema_reads_this_one_through_one_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
