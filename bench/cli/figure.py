@@ -23,7 +23,6 @@ from bench.util.text import unknown
 if TYPE_CHECKING:
     from bench.report.figures.style import Drawn
     from bench.report.groups import Group
-    from bench.report.published import Published
     from bench.store.results import Result
 
 KINDS = {
@@ -83,14 +82,13 @@ def command(
     _check_seed(chosen, seed)
     from bench.report.figures.style import save, styled
     from bench.report.groups import folder_names
-    from bench.report.published import prflow_paper
 
     groups = grouped(chosen)
     folder = output or results / "figures"
     written = 0
     with styled():
         for group, name in zip(groups, folder_names(groups), strict=True):
-            for drawn in _figures(group, prflow_paper(), kinds or tuple(KINDS), positions, count, seed):
+            for drawn in _figures(group, kinds or tuple(KINDS), positions, count, seed):
                 with writing_output():
                     for path in save(drawn, folder / name, wanted_formats):
                         click.echo(f"wrote {path}")
@@ -105,7 +103,6 @@ def command(
 
 def _figures(
     group: Group,
-    paper: Published,
     kinds: Sequence[str],
     images: Sequence[int],
     count: int | None,
@@ -118,22 +115,21 @@ def _figures(
 
     scores = scores_of(group)
     made: list[Drawn | None] = []
-    for dataset in dataset_order(group, paper):
-        made += _pictures(group, paper, dataset, kinds, images, count, seed)
+    for dataset in dataset_order(group):
+        made += _pictures(group, dataset, kinds, images, count, seed)
         if "training" in kinds:
-            made.append(plots.training(group, paper, dataset))
+            made.append(plots.training(group, dataset))
     if "rates" in kinds:
-        made.append(plots.against_rate(group, paper, scores))
+        made.append(plots.against_rate(group, scores))
     if "cost" in kinds:
-        made.append(plots.against_cost(group, paper, scores))
+        made.append(plots.against_cost(group, scores))
     if "ranks" in kinds:
-        made += [ranks.critical_differences(group, paper, score) for score in scores]
+        made += [ranks.critical_differences(group, score) for score in scores]
     yield from (drawn for drawn in made if drawn is not None)
 
 
 def _pictures(
     group: Group,
-    paper: Published,
     dataset: str,
     kinds: Sequence[str],
     images: Sequence[int],
@@ -145,7 +141,7 @@ def _pictures(
 
     if not {"errors", "images"} & set(kinds):
         return []
-    sets = sample_sets(group, paper, dataset, seed)
+    sets = sample_sets(group, dataset, seed)
     made = []
     if "errors" in kinds and sets:
         shown = chosen_images(count or 2, len(sets[0].truth.index), images)

@@ -41,9 +41,8 @@ def command(
     root = stored_below(results)
     chosen = choose_results(root, preset, datasets, methods)
     from bench.report.html.page import render
-    from bench.report.published import prflow_paper
 
-    page = render(grouped(chosen), prflow_paper(), root, compare is not None, images)
+    page = render(grouped(chosen), root, compare is not None, images)
     path = (output or results / "report") / "index.html"
     write_output(path, page)
     click.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")

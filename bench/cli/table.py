@@ -56,7 +56,6 @@ def command(
     """
     from rich.console import Console
 
-    from bench.report.published import prflow_paper
     from bench.report.tables import build_tables
     from bench.report.terminal import print_tables
 
@@ -65,7 +64,7 @@ def command(
         if name not in FORMATS:
             raise BenchError(unknown("format", name, FORMATS))
     chosen = choose_results(stored_below(results), preset, datasets, methods)
-    sets = build_tables(grouped(chosen), prflow_paper(), compare is not None)
+    sets = build_tables(grouped(chosen), compare is not None)
     console = Console(highlight=False, emoji=False, markup=False)
     for one in sets:
         print_tables(one, console)

@@ -6,24 +6,16 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
-from bench.report.published import SPELLING
+import pandas as pd
+
+from bench.report.means import Means, means
+from bench.report.published import prflow_paper
+from bench.store.frame import cells, tidy
 from bench.store.results import Metric, Result
 from bench.util.text import clean
-
-BUILT_IN = SPELLING | {
-    "mean": "Pixel mean",
-    "nearest": "Nearest pixel",
-    "linear": "Linear interpolation",
-    "biharmonic": "Biharmonic",
-    "knn": "k nearest images",
-    "gaussian": "Gaussian",
-    "unet": "U-Net",
-    "miwae": "MIWAE",
-    "gain": "GAIN",
-}
-"""How the package's own methods and data sets are spelled. Told here, since a table imports no method."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +39,21 @@ class Group:
     def title(self) -> str:
         part = f", part {self.part} of {self.parts}" if self.parts > 1 else ""
         return f"Preset {self.preset}, mechanism {self.mechanism}{part}"
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The results as `bench.store.frame.tidy` makes them."""
+        return tidy(self.results)
+
+    @cached_property
+    def means(self) -> Means:
+        """The mean over seeds of each metric, method and rate."""
+        return means(self.frame)
+
+    @cached_property
+    def rates(self) -> list[float]:
+        """The rates of the results, ascending."""
+        return sorted({result.cell.rate for result in self.results})
 
     def of_dataset(self, dataset: str) -> list[Result]:
         return [result for result in self.results if result.cell.dataset == dataset]
@@ -76,21 +83,24 @@ class _Variant:
 
 
 def spelled(kind: Literal["dataset", "method"], name: str, results: Iterable[Result] = ()) -> str:
-    """How a data set or method is spelled: as its results say, else as the paper does, else its name.
+    """How a data set or method is spelled: as its results say, else as the paper spells it, else its name.
 
-    Where another one of the results is spelled the same, its name in brackets tells it apart. A spelling of
-    `BUILT_IN` is its owner's, whether that one has results or not: only the others get brackets.
+    Where another one of the results is spelled the same, its name in brackets tells the two apart. A spelling
+    of the paper belongs to what the paper calls so, also when that has no results: only others get brackets.
     """
+    paper = prflow_paper().datasets if kind == "dataset" else prflow_paper().methods
     said = {name: ""}
     for result in results:
         own = getattr(result.cell, kind)
         said[own] = said.get(own) or getattr(result.display, kind)
-    labels = {own: label or SPELLING.get(own, own) for own, label in said.items()}
-    owners = [own for own, label in BUILT_IN.items() if label == labels[name]]
-    if owners:
-        return labels[name] if name in owners else f"{labels[name]} ({name})"
-    alike = [own for own, label in labels.items() if label == labels[name]]
-    return f"{labels[name]} ({name})" if len(alike) > 1 and labels[name] != name else labels[name]
+    labels = {own: spelling or paper.get(own, own) for own, spelling in said.items()}
+    label = labels[name]
+    owner = next((own for own, spelling in paper.items() if spelling == label), None)
+    if owner is None:
+        taken = label != name and sum(one == label for one in labels.values()) > 1
+    else:
+        taken = owner != name
+    return f"{label} ({name})" if taken else label
 
 
 def count(number: object) -> str:
@@ -188,40 +198,30 @@ def _without_repetitions(results: list[Result], warnings: list[str]) -> list[Res
 
 def _disagreements(results: list[Result]) -> list[str]:
     """A line for each data set where one rate and seed stands for different missing pixels."""
-    observed: dict[tuple[str, float, int], set[str]] = defaultdict(set)
-    for result in results:
-        if result.problem.observed:
-            cell = result.cell
-            observed[cell.dataset, cell.rate, cell.seed].add(result.problem.observed)
+    problems = cells(tidy(results)).groupby(["dataset", "rate", "seed"])["observed"].nunique()
     return [
         f"{spelled('dataset', dataset, results)} at rate {rate:g}, seed {seed}: the methods did not see "
         "the same pixels; these numbers cannot be compared."
-        for (dataset, rate, seed), hashes in sorted(observed.items())
-        if len(hashes) > 1
+        for dataset, rate, seed in problems.index[problems > 1]
     ]
 
 
 def _code_remarks(results: list[Result]) -> list[str]:
     """A line for methods whose numbers are of several versions of their code, and one for changed checkouts.
 
-    A result that does not record the version of its code speaks for none.
+    A result that does not record the version of its code is not counted.
     """
-    versions: dict[str, set[str]] = defaultdict(set)
-    changed: set[str] = set()
-    for result in (one for one in results if one.ok):
-        if result.method.source:
-            versions[result.cell.method].add(result.method.source)
-        # Without a commit there was no checkout that could have changed.
-        if result.provenance.get("clean") is False and result.provenance.get("commit"):
-            changed.add(result.cell.method)
-    several = {method for method, sources in versions.items() if len(sources) > 1}
+    done = cells(tidy(one for one in results if one.ok))
+    versions = done.groupby("method")["source"].nunique()
+    # Without a commit there was no checkout that could have changed.
+    changed = done.loc[(done["commit"] != "") & ~done["clean"].astype(bool), "method"].unique()
     remarks = []
-    if several:
-        listed = _listed(several, results)
+    if (versions > 1).any():
+        listed = _listed(versions.index[versions > 1], results)
         remarks.append(
             f"From several versions of the method's code: {listed}; bench status tells which cells."
         )
-    if changed:
+    if len(changed):
         remarks.append(f"From a checkout with uncommitted changes: {_listed(changed, results)}.")
     return remarks
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from bench.datasets import BUILT_IN
 from bench.report.groups import Group, count, short, spelled
-from bench.report.published import Published
+from bench.report.published import prflow_paper
 from bench.store.results import Result
 
 DASH = "–"
@@ -129,6 +129,11 @@ class Line:
         return [result for result in self.results if result.cell.rate == rate]
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """What `LINE` names, as in the index of a grouped table."""
+        return self.dataset, self.method, self.settings
+
+    @property
     def baseline(self) -> bool:
         return any(result.display.baseline for result in self.results)
 
@@ -167,13 +172,13 @@ def number(value: float) -> str:
     return f"{value:.2e}" if value and not 5e-5 <= abs(value) < 1e5 else f"{value:.4f}"
 
 
-def dataset_order(group: Group, paper: Published) -> list[str]:
+def dataset_order(group: Group) -> list[str]:
     """The group's data sets: the paper's first, in its order, then the others by name."""
     found = {result.cell.dataset for result in group.results}
-    return sorted(found, key=lambda dataset: _rank(dataset, paper.datasets))
+    return sorted(found, key=lambda dataset: _rank(dataset, prflow_paper().datasets))
 
 
-def lines_of(group: Group, paper: Published, published_metric: str = "") -> list[list[Line]]:
+def lines_of(group: Group, published_metric: str = "") -> list[list[Line]]:
     """The rows of each data set in one block, or two where there are baselines beside other methods.
 
     The paper's methods come first, in its order, then the others by name.
@@ -182,15 +187,15 @@ def lines_of(group: Group, paper: Published, published_metric: str = "") -> list
         published_metric: the paper's methods have a row, even where nothing of ours is stored, if the
             paper has this metric for the data set at one of the group's rates.
     """
-    rates = {result.cell.rate for result in group.results}
+    paper = prflow_paper()
     blocks = []
-    for dataset in dataset_order(group, paper):
+    for dataset in dataset_order(group):
         results = group.of_dataset(dataset)
         keys = {(result.cell.method, result.settings_label) for result in results}
         keys |= {
             (method, "")
             for metric, of, method, rate in paper.values
-            if metric == published_metric and of == dataset and rate in rates
+            if metric == published_metric and of == dataset and rate in group.rates
         }
         ordered = sorted(keys, key=lambda key: (_rank(key[0], paper.methods), key[1]))
         lines = [_line(dataset, method, settings, results) for method, settings in ordered]
@@ -199,23 +204,23 @@ def lines_of(group: Group, paper: Published, published_metric: str = "") -> list
     return blocks
 
 
-def all_lines(group: Group, paper: Published) -> list[Line]:
+def all_lines(group: Group) -> list[Line]:
     """The rows of `lines_of`, without their blocks."""
-    return [line for block in lines_of(group, paper) for line in block]
+    return [line for block in lines_of(group) for line in block]
 
 
-def kinds_of(group: Group, paper: Published) -> dict[tuple[str, str], bool]:
+def kinds_of(group: Group) -> dict[tuple[str, str], bool]:
     """Every method and its settings, and whether it is a baseline; baselines come last."""
-    lines = all_lines(group, paper)
+    lines = all_lines(group)
     keys = {(line.method, line.settings): line.baseline for line in lines}
-    order = sorted(keys, key=lambda key: (keys[key], _rank(key[0], paper.methods), key[1]))
+    order = sorted(keys, key=lambda key: (keys[key], _rank(key[0], prflow_paper().methods), key[1]))
     return {key: keys[key] for key in order}
 
 
-def about(group: Group, paper: Published) -> tuple[str, ...]:
+def about(group: Group) -> tuple[str, ...]:
     """What holds for all tables of a group, in sentences: preset, mechanism, numbers of images, remarks."""
     parts = []
-    for dataset in dataset_order(group, paper):
+    for dataset in dataset_order(group):
         results = group.of_dataset(dataset)
         train = next((one.problem.train for one in results if one.problem.train is not None), None)
         test = next((one.problem.test for one in results if one.problem.test is not None), None)
@@ -228,7 +233,9 @@ def _label(method: str, settings: str) -> str:
     return f"{method} ({settings})" if settings else method
 
 
-def _rank(name: str, order: Sequence[str]) -> tuple[int, str]:
+def _rank(name: str, spellings: Mapping[str, str]) -> tuple[int, str]:
+    """What sorts the paper's own first, in its order, and the others by name."""
+    order = [*spellings]
     return (order.index(name) if name in order else len(order), name)
 
 

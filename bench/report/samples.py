@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from bench.errors import BenchError
 from bench.report.groups import Group
 from bench.report.layout import Line, all_lines
-from bench.report.published import Published
 from bench.store.results import Result
 from bench.util.text import clean
 
@@ -98,13 +97,13 @@ def read_samples(result: Result) -> Samples:
     return Samples(index, complete, observed, imputed)
 
 
-def sample_sets(group: Group, paper: Published, dataset: str, seed: int | None = None) -> list[SampleSet]:
+def sample_sets(group: Group, dataset: str, seed: int | None = None) -> list[SampleSet]:
     """The stored images of one data set, a set for each rate.
 
     Args:
         seed: whose images; the smallest stored at each rate where it is None.
     """
-    lines = [line for line in all_lines(group, paper) if line.dataset == dataset]
+    lines = [line for line in all_lines(group) if line.dataset == dataset]
     rates = sorted({result.cell.rate for line in lines for result in line.results if result.ok})
     found = (_at_rate(group, lines, dataset, rate, seed) for rate in rates)
     return [one for one in found if one is not None]

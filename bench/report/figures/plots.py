@@ -28,7 +28,6 @@ from bench.report.groups import Group, spelled
 from bench.report.layout import Line, all_lines, dataset_order
 from bench.report.looks import Look, looks
 from bench.report.metrics import Score
-from bench.report.published import Published
 from bench.store.results import Result
 from bench.util.text import file_name
 
@@ -38,23 +37,23 @@ FAR_APART = 20
 """Positive values with a larger ratio than this get a logarithmic axis."""
 
 
-def against_rate(group: Group, paper: Published, scores: Sequence[Score]) -> Drawn | None:
+def against_rate(group: Group, scores: Sequence[Score]) -> Drawn | None:
     """A row a data set, a column a metric: means over seeds with intervals, the paper's numbers hollow.
 
     None where no cell is complete.
     """
     if not any(result.ok for result in group.results):
         return None
-    datasets = dataset_order(group, paper)
+    datasets = dataset_order(group)
     figure, grid = panels(len(datasets), len(scores), TEXT_WIDTH, 0.7 + 2.0 * len(datasets))
-    look = looks(group, paper)
+    look = looks(group)
     rates = sorted({result.cell.rate for result in group.results})
     span = min([WIDEST_SPAN, *(0.3 * (after - before) for before, after in pairwise(rates))])
     published = False
     lacking: list[str] = []
     for dataset, row in zip(datasets, grid, strict=True):
         for score, axes in zip(scores, row, strict=True):
-            found = curves(group, paper, dataset, score)
+            found = curves(group, dataset, score)
             if not found:
                 lacking.append(_no_panel(axes, group, dataset, score, group.of_dataset(dataset)))
                 continue
@@ -81,7 +80,7 @@ def against_rate(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
         f"{group.title}. {INTERVALS} Marks are moved apart sideways; a line breaks where a method has no "
         f"number.{told if published else ''}{''.join(lacking)}"
     )
-    caption += long_settings(group, all_lines(group, paper))
+    caption += long_settings(group, all_lines(group))
     return Drawn("rates", figure, caption)
 
 
@@ -136,7 +135,7 @@ def _no_panel(axes: Axes, group: Group, dataset: str, score: Score, results: Seq
     return f" {label} has no {score.short}: {statistics.mode(metric.reason for metric in metrics)}."
 
 
-def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Drawn | None:
+def against_cost(group: Group, scores: Sequence[Score]) -> Drawn | None:
     """Quality against the seconds of fit and imputing: a row a data set, a column a metric.
 
     A data set's rate is the one with the most complete cells, the highest of several. None where no
@@ -144,17 +143,17 @@ def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
     """
     rate_of = {
         dataset: rate
-        for dataset in dataset_order(group, paper)
+        for dataset in dataset_order(group)
         if (rate := _fullest(result for result in group.of_dataset(dataset) if result.ok)) is not None
     }
     if not rate_of:
         return None
     figure, grid = panels(len(rate_of), len(scores), TEXT_WIDTH, 0.7 + 2.0 * len(rate_of))
-    look = looks(group, paper)
+    look = looks(group)
     lacking: list[str] = []
     for (dataset, rate), row in zip(rate_of.items(), grid, strict=True):
         for score, axes in zip(scores, row, strict=True):
-            points = _cost_points(group, paper, dataset, score, rate)
+            points = _cost_points(group, dataset, score, rate)
             if not points:
                 there = [result for result in group.of_dataset(dataset) if result.cell.rate == rate]
                 lacking.append(_no_panel(axes, group, dataset, score, there))
@@ -173,7 +172,7 @@ def against_cost(group: Group, paper: Published, scores: Sequence[Score]) -> Dra
         "Means over seeds. Cost: the seconds of the fit and of imputing all test images; methods without "
         "both are left out. No method beats one on the grey line at its cost. Different machines "
         f"are not told apart here; the table of costs does.{''.join(lacking)}"
-        f"{long_settings(group, all_lines(group, paper))}"
+        f"{long_settings(group, all_lines(group))}"
     )
     return Drawn("cost", figure, caption)
 
@@ -184,11 +183,9 @@ def _fullest(complete: Iterable[Result]) -> float | None:
     return max(counts, key=lambda rate: (counts[rate], rate), default=None)
 
 
-def _cost_points(
-    group: Group, paper: Published, dataset: str, score: Score, rate: float
-) -> list[tuple[Line, float, float]]:
+def _cost_points(group: Group, dataset: str, score: Score, rate: float) -> list[tuple[Line, float, float]]:
     points = []
-    for line in all_lines(group, paper):
+    for line in all_lines(group):
         if line.dataset != dataset:
             continue
         done = [result for result in line.at(rate) if result.ok]
@@ -222,10 +219,10 @@ def _front(axes: Axes, score: Score, points: Sequence[tuple[float, float]]) -> N
         axes.plot([left, right, right], [before, before, after], color="#999999", linewidth=0.7, zorder=0)
 
 
-def training(group: Group, paper: Published, dataset: str) -> Drawn | None:
+def training(group: Group, dataset: str) -> Drawn | None:
     """Losses by epoch: a panel a method and loss, a colour a rate, a line a seed. None without any."""
     found: dict[tuple[Line, str], list[tuple[float, list[float]]]] = {}
-    for line in all_lines(group, paper):
+    for line in all_lines(group):
         for result in line.results if line.dataset == dataset else ():
             for name, values in result.history.items():
                 found.setdefault((line, name), []).append((result.cell.rate, values))

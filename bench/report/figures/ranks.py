@@ -2,57 +2,51 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Any
 
-import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.report.figures.style import TEXT_WIDTH, TYPE_SIZE, Drawn, long_settings, short_label, wrapped
 from bench.report.groups import Group, spelled
-from bench.report.layout import all_lines
-from bench.report.looks import Kind
+from bench.report.layout import all_lines, dataset_order, kinds_of
 from bench.report.metrics import Score
-from bench.report.published import Published
 from bench.util.statistics import Ranking, rank
 
 FEWEST_PROBLEMS, FEWEST_METHODS = 2, 3
 MOST_PROBLEMS = 12
 """Up to here every choice of problems is tried."""
 
-Problem = tuple[str, float]
-"""A data set and a rate."""
-Scores = dict[Problem, dict[Kind, float]]
 
-
-def critical_differences(group: Group, paper: Published, score: Score) -> Drawn | None:
+def critical_differences(group: Group, score: Score) -> Drawn | None:
     """Methods by mean rank over the problems; None where fewer than three share two problems."""
-    scores = problem_scores(group, paper, score)
-    problems, methods = complete_part(scores)
-    if len(problems) < FEWEST_PROBLEMS or len(methods) < FEWEST_METHODS or score.lower_is_better is None:
+    scores = problem_scores(group, score)
+    table = complete_part(scores)
+    if table.empty or score.lower_is_better is None:
         return None
-    table = np.array([[scores[problem][method] for method in methods] for problem in problems])
-    datasets = [dataset for dataset, _ in problems]
-    ranking = rank(table, datasets, score.lower_is_better)
+    datasets = [dataset for dataset, _ in table.index]
+    ranking = rank(table.to_numpy(), datasets, score.lower_is_better)
     # No two mean ranks lie further apart than the first place and the last.
-    difference = ranking.critical_difference if ranking.critical_difference < len(methods) - 1 else None
-    labels = {(line.method, line.settings): short_label(line, group) for line in all_lines(group, paper)}
-    everyone = dict.fromkeys(method for found in scores.values() for method in found)
-    without = [labels[method] for method in everyone if method not in methods]
-    absent = f" Left out, without a number on one of them: {', '.join(without)}." if without else ""
+    furthest = len(table.columns) - 1
+    difference = ranking.critical_difference if ranking.critical_difference < furthest else None
+    labels = {(line.method, line.settings): short_label(line, group) for line in all_lines(group)}
+    without = [labels[kind] for kind in scores.columns if kind not in table.columns]
+    absent = f" Left out, because a problem lacks their number: {', '.join(without)}." if without else ""
     caption = (
-        f"{group.title}. Ranks by {score.short} over {len(problems)} problems "
-        f"({_named(group, problems)}; means over seeds), 1 the best, averaged within each data set first and "
-        "then over data sets. "
-        f"{_tested(ranking, difference, len(set(datasets)), len(methods))}{absent}"
-        f"{long_settings(group, all_lines(group, paper))}"
+        f"{group.title}. Mean ranks by {score.short} over {len(table)} problems "
+        f"({_named(group, table.index)}); 1 is the best. Each problem ranks the means over seeds. Ranks are "
+        "averaged within each data set first, and then over data sets. "
+        f"{_tested(ranking, difference, len(set(datasets)), len(table.columns))}{absent}"
+        f"{long_settings(group, all_lines(group))}"
     )
-    drawn = _draw([labels[method] for method in methods], ranking.ranks, difference)
+    drawn = _draw([labels[kind] for kind in table.columns], ranking.ranks, difference)
     return Drawn(f"ranks-{score.file_name}", drawn, caption)
 
 
-def _named(group: Group, problems: Iterable[Problem]) -> str:
+def _named(group: Group, problems: Iterable[tuple[str, float]]) -> str:
     """The problems for a reader: "MNIST at 0.6, 0.9; CelebA at 0.8"."""
     rates: dict[str, list[float]] = {}
     for dataset, rate in problems:
@@ -81,35 +75,35 @@ def _tested(ranking: Ranking, difference: float | None, datasets: int, methods: 
     )
 
 
-def problem_scores(group: Group, paper: Published, score: Score) -> Scores:
-    """The mean over seeds by problem and method."""
-    found: Scores = {}
-    for line in all_lines(group, paper):
-        for rate in sorted({result.cell.rate for result in line.results}):
-            values = [
-                value for result in line.at(rate) if (value := result.metric(score.name).value) is not None
-            ]
-            if values:
-                mean = sum(values) / len(values)
-                found.setdefault((line.dataset, rate), {})[line.method, line.settings] = mean
-    return found
+def problem_scores(group: Group, score: Score) -> pd.DataFrame:
+    """The mean over seeds: a row a data set and rate, a column a method and its settings; NaN for none."""
+    problems = [(dataset, rate) for dataset in dataset_order(group) for rate in group.rates]
+    kinds = [*kinds_of(group)]
+    found = {key: mean.value for key, mean in group.means.items()}
+    values = [
+        [found.get((score.name, dataset, *kind, rate), math.nan) for kind in kinds]
+        for dataset, rate in problems
+    ]
+    index, columns = pd.MultiIndex.from_tuples(problems), pd.MultiIndex.from_tuples(kinds)
+    table = pd.DataFrame(values, index, columns)
+    return table.dropna(how="all").dropna(how="all", axis="columns")
 
 
-def complete_part(scores: Scores) -> tuple[list[Problem], list[Kind]]:
-    """The problems and methods without a gap between them that hold the most numbers.
+def complete_part(scores: pd.DataFrame) -> pd.DataFrame:
+    """The problems and methods without a gap between them that hold the most numbers; empty if too few.
 
     Of choices with as many numbers, the one with more problems.
     """
-    problems = list(scores)
-    sizes = range(1, len(problems) + 1) if len(problems) <= MOST_PROBLEMS else [len(problems)]
-    best: tuple[list[Problem], list[Kind]] = ([], [])
+    there = scores.notna().to_numpy()
+    count = len(scores)
+    sizes = range(FEWEST_PROBLEMS, count + 1) if count <= MOST_PROBLEMS else [count]
+    best: tuple[list[int], list[bool]] = ([], [])
     for size in reversed(sizes):
-        for chosen in combinations(problems, size):
-            methods = [kind for kind in scores[chosen[0]] if all(kind in scores[one] for one in chosen)]
-            enough = len(methods) >= FEWEST_METHODS and size >= FEWEST_PROBLEMS
-            if enough and size * len(methods) > len(best[0]) * len(best[1]):
-                best = list(chosen), methods
-    return best
+        for chosen in combinations(range(count), size):
+            shared = there[[*chosen]].all(axis=0)
+            if shared.sum() >= FEWEST_METHODS and size * shared.sum() > len(best[0]) * sum(best[1]):
+                best = [*chosen], [*shared]
+    return scores.iloc[best[0]].loc[:, best[1] or [False] * len(scores.columns)]
 
 
 def cliques(ranks: Sequence[float], difference: float) -> list[tuple[float, float]]:

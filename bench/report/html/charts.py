@@ -11,7 +11,6 @@ from bench.report.groups import Group, spelled
 from bench.report.layout import number
 from bench.report.looks import Kind, Look
 from bench.report.metrics import Score
-from bench.report.published import Published
 
 WIDTH, HEIGHT = 380, 250
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 40
@@ -67,15 +66,13 @@ class Chart:
     logarithmic: bool
 
 
-def chart(
-    group: Group, paper: Published, dataset: str, score: Score, looks: Mapping[Kind, Look]
-) -> Chart | None:
+def chart(group: Group, dataset: str, score: Score, looks: Mapping[Kind, Look]) -> Chart | None:
     """The chart of one data set and metric; None without a number.
 
     Args:
         looks: of every method of the group.
     """
-    found = curves(group, paper, dataset, score)
+    found = curves(group, dataset, score)
     if not found:
         return None
     rates = sorted({result.cell.rate for result in group.of_dataset(dataset)})

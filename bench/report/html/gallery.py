@@ -13,13 +13,12 @@ from PIL import Image
 
 from bench.report.groups import Group, spelled
 from bench.report.layout import dataset_order
-from bench.report.published import Published
 from bench.report.samples import Samples, SampleSet, chosen_images, sample_sets
 
 Gallery = dict[str, Any]
 
 
-def galleries(groups: Sequence[Group], paper: Published, count: int) -> list[Gallery]:
+def galleries(groups: Sequence[Group], count: int) -> list[Gallery]:
     """A gallery for each group, data set and seed, as JSON for the page's script.
 
     Each has `title`, `height`, `width`, `images` (numbers of the test images), `complete` (a PNG with the
@@ -31,19 +30,17 @@ def galleries(groups: Sequence[Group], paper: Published, count: int) -> list[Gal
     """
     found = []
     for group in groups:
-        for dataset in dataset_order(group, paper):
+        for dataset in dataset_order(group):
             for seed in sorted({one.cell.seed for one in group.of_dataset(dataset) if one.ok}):
-                sets = [
-                    one for one in sample_sets(group, paper, dataset, seed) if _same_images(one, group, paper)
-                ]
+                sets = [one for one in sample_sets(group, dataset, seed) if _same_images(one, group)]
                 if sets:
                     found.append(_gallery(group, dataset, seed, sets, count, alone=len(groups) == 1))
     return found
 
 
-def _same_images(one: SampleSet, group: Group, paper: Published) -> bool:
+def _same_images(one: SampleSet, group: Group) -> bool:
     """Whether a set's images are those of the data set's first, so that they can be followed."""
-    first = sample_sets(group, paper, one.dataset, one.seed)[0].truth
+    first = sample_sets(group, one.dataset, one.seed)[0].truth
     return np.array_equal(one.truth.complete, first.complete)
 
 

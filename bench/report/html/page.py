@@ -23,7 +23,6 @@ from bench.report.html.gallery import galleries
 from bench.report.layout import Table, dataset_order, number
 from bench.report.looks import looks
 from bench.report.metrics import scores_of
-from bench.report.published import Published
 from bench.report.tables import build_tables
 from bench.store.results import Metric, Result
 from bench.util.text import clean
@@ -71,7 +70,7 @@ def _with_interval(metric: Metric) -> str:
     return number(metric.value) + interval
 
 
-def render(groups: Sequence[Group], paper: Published, root: Path, compare: bool, images: int = IMAGES) -> str:
+def render(groups: Sequence[Group], root: Path, compare: bool, images: int = IMAGES) -> str:
     """The whole page.
 
     Args:
@@ -94,7 +93,7 @@ def render(groups: Sequence[Group], paper: Published, root: Path, compare: bool,
         # The only script that may run: whatever else a stored name may hold, it is text.
         script_hash=Markup(f"'sha256-{digest}'"),
         style=Markup(_source("style.css")),
-        sets=_sets(groups, paper, compare),
+        sets=_sets(groups, compare),
         cells=_cells(groups, root),
         failures=[row for row in _cells(groups, root) if not row.result.ok],
         counts=_counts(results),
@@ -102,7 +101,7 @@ def render(groups: Sequence[Group], paper: Published, root: Path, compare: bool,
         problems=_problems(groups),
         citations=citations(results),
         without_citation=_without_citation(results),
-        galleries=galleries(groups, paper, images),
+        galleries=galleries(groups, images),
         intervals=INTERVALS,
         names=[name.upper() for name in NAMES],
         charts=charts,
@@ -114,17 +113,17 @@ def _source(name: str) -> str:
     return (files("bench.report.html") / name).read_text(encoding="utf-8")
 
 
-def _sets(groups: Sequence[Group], paper: Published, compare: bool) -> list[dict[str, Any]]:
+def _sets(groups: Sequence[Group], compare: bool) -> list[dict[str, Any]]:
     """Group by group: tables, the winners in each, and charts."""
     found = []
-    for tables in build_tables(groups, paper, compare):
+    for tables in build_tables(groups, compare):
         group = tables.group
-        look_of = looks(group, paper)
+        look_of = looks(group)
         drawn = [
             one
-            for dataset in dataset_order(group, paper)
+            for dataset in dataset_order(group)
             for score in scores_of(group)
-            if (one := charts.chart(group, paper, dataset, score, look_of))
+            if (one := charts.chart(group, dataset, score, look_of))
         ]
         legend = {series.position: series for chart in drawn for series in chart.series}
         found.append(
