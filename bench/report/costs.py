@@ -57,7 +57,7 @@ def _entries(line: Line, costs: pd.DataFrame, name_machines: bool) -> list[Entry
     """One row's; on several machines, a note to its first number says which."""
     if line.key not in costs.index:
         return [Entry(notes=("no complete cell",))] * len(COSTS) + [Entry("0", 0.0)]
-    row = costs.loc[line.key].to_dict()
+    row = costs.to_dict("index")[line.key]
     entries = [_entry(row[name]) for name in COSTS]
     if name_machines:
         note = f"measured on {' and '.join(row['hardware'])}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.report.groups import Group
@@ -15,6 +15,14 @@ INTERVALS = (
     "Intervals are of 95 %: by bootstrap over test images where there is one seed, by Student's t over "
     "seeds where there are several. FID has none with one seed."
 )
+
+
+FAR_APART = 20
+
+
+def far_apart(values: Sequence[float]) -> bool:
+    """Whether values need a logarithmic axis: all positive, the largest many times the smallest."""
+    return min(values) > 0 and max(values) > FAR_APART * min(values)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ class Score:
 
     Attributes:
         short: what it is called in running text and on axes.
-        title: the table's heading.
+        title: the table's heading, before the direction.
         lower_is_better: None where that is not known; then nothing is the best.
         ratio: its scale is the judge's, so it compares between papers in ratios only.
     """
@@ -26,6 +26,13 @@ class Score:
     title: str
     lower_is_better: bool | None
     ratio: bool = False
+
+    @property
+    def direction(self) -> str:
+        """ " (lower is better)", " (higher is better)", or "" where that is not known."""
+        if self.lower_is_better is None:
+            return ""
+        return " (lower is better)" if self.lower_is_better else " (higher is better)"
 
     @property
     def file_name(self) -> str:
@@ -41,11 +48,9 @@ class Score:
 
 
 SCORES = (
-    Score(1, "rmse", "RMSE", "RMSE on the missing test pixels, values in [0, 1] (lower is better)", True),
-    Score(
-        2, "fid", "FID", "FID between imputed and complete test images (lower is better)", True, ratio=True
-    ),
-    Score(3, "scc", "SCC", "SCC of the imputed test images (higher is better)", False),
+    Score(1, "rmse", "RMSE", "RMSE on the missing test pixels, values in [0, 1]", True),
+    Score(2, "fid", "FID", "FID between imputed and complete test images", True, ratio=True),
+    Score(3, "scc", "SCC", "SCC of the imputed test images", False),
 )
 
 
@@ -60,5 +65,4 @@ def _plugin_score(group: Group, number: int, name: str) -> Score:
     metrics = [result.metrics[name] for result in group.results if name in result.metrics]
     title = next((metric.title for metric in metrics if metric.title), name)
     lower = next((one.lower_is_better for one in metrics if one.lower_is_better is not None), None)
-    order = {True: " (lower is better)", False: " (higher is better)", None: ""}[lower]
-    return Score(number, name, name, f"{title}{order}", lower)
+    return Score(number, name, name, title, lower)

@@ -48,7 +48,7 @@ class ScoreTable:
         return Table(
             number=self.score.number,
             name=self.score.file_name,
-            title=self.score.title,
+            title=f"{self.score.title}{self.score.direction}",
             columns=self._columns(),
             blocks=blocks,
             about=about(self.group),
@@ -189,8 +189,8 @@ class ScoreTable:
         elif self.compare and self.score.ratio:
             lines.append(
                 "The scale of an FID depends on its judge. The paper's judge is another one, so only ratios "
-                "can be compared. Ratio: our FID divided by our lowest. Paper's: the paper's FID divided by the "
-                "paper's lowest. Lowest: among the methods for which both FIDs are known."
+                "can be compared. Ratio: our FID divided by our lowest. Paper's: the paper's FID divided by "
+                "the paper's lowest. Lowest: among the methods for which both FIDs are known."
             )
         elif self.compare:
             lines.append("Paper: the number in the PRFlow paper. Deviation: our number minus the paper's.")

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Any
 
-import pandas as pd
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from bench.report.figures.style import TEXT_WIDTH, TYPE_SIZE, Drawn, long_settings, short_label, wrapped
 from bench.report.groups import Group, spelled
 from bench.report.layout import all_lines, dataset_order, kinds_of
+from bench.report.looks import Kind
 from bench.report.metrics import Score
 from bench.util.statistics import Ranking, rank
 
@@ -23,27 +25,38 @@ MOST_PROBLEMS = 12
 
 def critical_differences(group: Group, score: Score) -> Drawn | None:
     """Methods by mean rank over the problems; None where fewer than three share two problems."""
-    scores = problem_scores(group, score)
-    table = complete_part(scores)
-    if table.empty or score.lower_is_better is None:
+    problems = [(dataset, rate) for dataset in dataset_order(group) for rate in group.rates]
+    kinds = list(kinds_of(group))
+    scores = np.array(
+        [[_mean(group, score, dataset, kind, rate) for kind in kinds] for dataset, rate in problems]
+    )
+    rows, columns = complete_part(~np.isnan(scores))
+    if not rows or score.lower_is_better is None:
         return None
-    datasets = [dataset for dataset, _ in table.index]
-    ranking = rank(table.to_numpy(), datasets, score.lower_is_better)
+    datasets = [problems[row][0] for row in rows]
+    ranking = rank(scores[np.ix_(rows, columns)], datasets, score.lower_is_better)
     # No two mean ranks lie further apart than the first place and the last.
-    furthest = len(table.columns) - 1
-    difference = ranking.critical_difference if ranking.critical_difference < furthest else None
-    labels = {(line.method, line.settings): short_label(line, group) for line in all_lines(group)}
-    without = [labels[kind] for kind in scores.columns if kind not in table.columns]
-    absent = f" Left out, because a problem lacks their number: {', '.join(without)}." if without else ""
+    difference = ranking.critical_difference if ranking.critical_difference < len(columns) - 1 else None
+    short = {(line.method, line.settings): short_label(line, group) for line in all_lines(group)}
+    labels = [short[kind] for kind in kinds]
+    some = np.flatnonzero((~np.isnan(scores)).any(axis=0))
+    without = ", ".join(labels[column] for column in some if column not in columns)
     caption = (
-        f"{group.title}. Mean ranks by {score.short} over {len(table)} problems "
-        f"({_named(group, table.index)}); 1 is the best. Each problem ranks the means over seeds. Ranks are "
-        "averaged within each data set first, and then over data sets. "
-        f"{_tested(ranking, difference, len(set(datasets)), len(table.columns))}{absent}"
+        f"{group.title}. Mean ranks by {score.short} over {len(rows)} problems "
+        f"({_named(group, [problems[row] for row in rows])}); 1 is the best. Each problem ranks the means over "
+        "seeds. Ranks are averaged within each data set first, and then over data sets. "
+        f"{_tested(ranking, difference, len(set(datasets)), len(columns))}"
+        f"{f' Left out, because they have no number for some problem: {without}.' if without else ''}"
         f"{long_settings(group, all_lines(group))}"
     )
-    drawn = _draw([labels[kind] for kind in table.columns], ranking.ranks, difference)
+    drawn = _draw([labels[column] for column in columns], ranking.ranks, difference)
     return Drawn(f"ranks-{score.file_name}", drawn, caption)
+
+
+def _mean(group: Group, score: Score, dataset: str, kind: Kind, rate: float) -> float:
+    """The mean over seeds; NaN where there is none."""
+    mean = group.means.get((score.name, dataset, *kind, rate))
+    return math.nan if mean is None else mean.value
 
 
 def _named(group: Group, problems: Iterable[tuple[str, float]]) -> str:
@@ -59,51 +72,44 @@ def _named(group: Group, problems: Iterable[tuple[str, float]]) -> str:
 
 def _tested(ranking: Ranking, difference: float | None, datasets: int, methods: int) -> str:
     """What the tests say, and over how many data sets; `difference` as `_draw` takes it."""
-    counted = f"{datasets} data set{'s are' if datasets > 1 else ' is'}"
-    once = "For the tests a data set counts once, whatever its rates"
+    counted = "One data set is" if datasets == 1 else f"{datasets} data sets are"
+    once = "In the tests each data set counts once, however many rates it has."
     if difference is None:
-        return f"{once}: {counted} too few for Nemenyi's test to tell any two of {methods} methods apart."
+        return f"{once} {counted} too few for Nemenyi's test to tell any two of {methods} methods apart."
     # A small p beside one bar over everything looks like a contradiction.
     joined = (
-        " Here it joins all: Nemenyi's test tells no two methods apart, even where Friedman's p, which is of "
-        "all methods at once, is small."
+        " Here it joins all methods: Nemenyi's test tells no two of them apart. Friedman's p can still be "
+        "small, because that test is of all methods at once."
     )
     return (
-        f"{once}: {datasets} data sets. Friedman's test: p = {ranking.p_value:.2g}. A bar joins methods "
-        f"whose mean ranks differ by less than Nemenyi's critical difference at 5 %, {difference:.2f}."
+        f"{once} Here are {datasets} data sets. Friedman's test: p = {ranking.p_value:.2g}. "
+        "A bar joins methods whose mean ranks differ by less than Nemenyi's critical difference at 5 %, "
+        f"{difference:.2f}."
         f"{joined * (max(ranking.ranks) - min(ranking.ranks) < difference)}"
     )
 
 
-def problem_scores(group: Group, score: Score) -> pd.DataFrame:
-    """The mean over seeds: a row a data set and rate, a column a method and its settings; NaN for none."""
-    problems = [(dataset, rate) for dataset in dataset_order(group) for rate in group.rates]
-    kinds = [*kinds_of(group)]
-    found = {key: mean.value for key, mean in group.means.items()}
-    values = [
-        [found.get((score.name, dataset, *kind, rate), math.nan) for kind in kinds]
-        for dataset, rate in problems
-    ]
-    index, columns = pd.MultiIndex.from_tuples(problems), pd.MultiIndex.from_tuples(kinds)
-    table = pd.DataFrame(values, index, columns)
-    return table.dropna(how="all").dropna(how="all", axis="columns")
-
-
-def complete_part(scores: pd.DataFrame) -> pd.DataFrame:
-    """The problems and methods without a gap between them that hold the most numbers; empty if too few.
+def complete_part(there: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
+    """The problems and methods without a gap between them that hold the most numbers.
 
     Of choices with as many numbers, the one with more problems.
+
+    Args:
+        there: (P, M), whether a method, in a column, has a number for a problem, in a row.
+
+    Returns:
+        The positions of the rows and of the columns; none where there are too few of either.
     """
-    there = scores.notna().to_numpy()
-    count = len(scores)
+    problems = [int(row) for row in np.flatnonzero(there.any(axis=1))]
+    count = len(problems)
     sizes = range(FEWEST_PROBLEMS, count + 1) if count <= MOST_PROBLEMS else [count]
-    best: tuple[list[int], list[bool]] = ([], [])
+    best: tuple[list[int], list[int]] = ([], [])
     for size in reversed(sizes):
-        for chosen in combinations(range(count), size):
-            shared = there[[*chosen]].all(axis=0)
-            if shared.sum() >= FEWEST_METHODS and size * shared.sum() > len(best[0]) * sum(best[1]):
-                best = [*chosen], [*shared]
-    return scores.iloc[best[0]].loc[:, best[1] or [False] * len(scores.columns)]
+        for rows in combinations(problems, size):
+            columns = [int(column) for column in np.flatnonzero(there[[*rows]].all(axis=0))]
+            if len(columns) >= FEWEST_METHODS and size * len(columns) > len(best[0]) * len(best[1]):
+                best = [*rows], columns
+    return best
 
 
 def cliques(ranks: Sequence[float], difference: float) -> list[tuple[float, float]]:

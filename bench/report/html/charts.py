@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.report.curves import Curve, Point, curves
+from bench.report.curves import Curve, Point, curves, far_apart
 from bench.report.groups import Group, spelled
 from bench.report.layout import number
 from bench.report.looks import Kind, Look
@@ -14,8 +14,6 @@ from bench.report.metrics import Score
 
 WIDTH, HEIGHT = 380, 250
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 40
-FAR_APART = 20
-"""Positive values with a larger ratio than this get a logarithmic axis."""
 MARKS = (
     "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0",
     "M-3.6,-3.6h7.2v7.2h-7.2z",
@@ -94,8 +92,7 @@ def chart(group: Group, dataset: str, score: Score, looks: Mapping[Kind, Look]) 
     )
     return Chart(
         f"{spelled('dataset', dataset, group.results)}: {score.short} against the fraction missing",
-        score.short
-        + {True: " (lower is better)", False: " (higher is better)", None: ""}[score.lower_is_better],
+        score.short + score.direction,
         series,
         tuple((across(rate), f"{rate:g}") for rate in rates),
         tuple((place(tick), f"{tick:g}") for tick in ticks),
@@ -155,7 +152,7 @@ def _scale(low: float, high: float, start: float, end: float) -> Callable[[float
 def _ticks(values: Sequence[float]) -> tuple[list[float], bool]:
     """Round numbers around the values, and whether their axis is logarithmic."""
     low, high = min(values), max(values)
-    if low > 0 and high > FAR_APART * low:
+    if far_apart(values):
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
         return [10.0**power for power in range(first, last + 1)], True
     span = high - low or abs(high) or 1.0

@@ -9,7 +9,6 @@ import numpy as np
 
 from bench.report.groups import group_results
 from bench.report.layout import Table
-from bench.report.published import prflow_paper
 from bench.report.tables import build_tables
 from bench.store.results import read_results
 from tests.bench.report.stored import best, failed, result, store, tables_of
@@ -57,7 +56,7 @@ def write_scores(root: Path, scores: dict[tuple[str, int], np.ndarray], metric: 
 
 def first_table(root: Path) -> Table:
     found, _ = read_results(root)
-    (tables,) = build_tables(group_results(found)[0], prflow_paper(), False)
+    (tables,) = build_tables(group_results(found)[0], False)
     return tables.tables[0]
 
 

@@ -13,7 +13,6 @@ from bench.report.figures import ranks
 from bench.report.figures.style import Drawn, styled
 from bench.report.groups import group_results
 from bench.report.metrics import SCORES
-from bench.report.published import prflow_paper
 from bench.store.results import read_results
 from tests.bench.report.stored import result, store
 
@@ -21,7 +20,7 @@ from tests.bench.report.stored import result, store
 def drawn_of(root: Path, *documents: dict[str, Any]) -> Drawn | None:
     (group,), _ = group_results(read_results(store(root, *documents))[0])
     with styled():
-        return ranks.critical_differences(group, prflow_paper(), SCORES[0])
+        return ranks.critical_differences(group, SCORES[0])
 
 
 def texts(figure: Figure) -> set[str]:
