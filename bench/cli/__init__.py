@@ -33,6 +33,9 @@ COMMANDS = {
 }
 
 
+NOT_SUPPORTED = "bench runs on Linux and macOS; Windows is not supported, but its Linux subsystem (WSL) is"
+
+
 class LazyGroup(click.Group):
     """Knows every command's name and summary without importing its module."""
 
@@ -69,10 +72,14 @@ def cli(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Exit status 0: all done; 1: some cells have no result; 2: the call was wrong."""
+    # Before any room is imported: they need modules that Windows does not have.
+    if sys.platform == "win32":
+        _say(NOT_SUPPORTED)
+        sys.exit(2)
     arguments = sys.argv[1:] if arguments is None else arguments
-    # Threads that spin while they wait stop each other's work where several processes share the cores.
+    # Threads that spin while they wait slow each other down when several processes share the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # An output that cannot hold a dash or a plus-minus sign still gets the rest.
+    # An output that cannot hold a dash or a plus-minus sign still gets the other characters.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     try:
@@ -100,7 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _say(message: str) -> None:
-    """An error on one line. It may name a file or a plugin, so whatever a terminal would obey is cut."""
+    """An error on one line, without the terminal sequences that a file's or a plugin's name may hold."""
     from bench.util.text import clean
 
     click.echo(f"error: {clean(message)}", err=True)

@@ -43,8 +43,8 @@ def critical_differences(group: Group, score: Score) -> Drawn | None:
     without = ", ".join(labels[column] for column in some if column not in columns)
     caption = (
         f"{group.title}. Mean ranks by {score.short} over {len(rows)} problems "
-        f"({_named(group, [problems[row] for row in rows])}); 1 is the best. Each problem ranks the means over "
-        "seeds. Ranks are averaged within each data set first, and then over data sets. "
+        f"({_named(group, [problems[row] for row in rows])}); 1 is the best. Each problem ranks the means "
+        "over seeds. Ranks are averaged within each data set first, and then over data sets. "
         f"{_tested(ranking, difference, len(set(datasets)), len(columns))}"
         f"{f' Left out, because they have no number for some problem: {without}.' if without else ''}"
         f"{long_settings(group, all_lines(group))}"
