@@ -1,4 +1,4 @@
-"""BibTeX of what stored results used: the methods, then the data sets."""
+"""BibTeX of the methods and data sets that stored results used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.store.results import Result
 
 
 def citations(results: Iterable[Result]) -> dict[str, str]:
-    """The BibTeX of each method and data set by its name, methods first; only what results recorded."""
+    """The BibTeX of each method and data set that recorded one, by its spelling; methods come first."""
     results = list(results)
     methods = {one.cell.method: one.display.citation for one in results if one.display.citation}
     datasets = {
@@ -21,7 +21,7 @@ def citations(results: Iterable[Result]) -> dict[str, str]:
 
 
 def bibliography(results: Iterable[Result]) -> str:
-    """One BibTeX file, each entry once; methods whose results tell no citation are named at its end."""
+    """One BibTeX file with each entry once. Methods without a recorded citation are named at its end."""
     results = list(results)
     entries = dict.fromkeys(citations(results).values())
     told = {result.cell.method for result in results if result.display.citation}

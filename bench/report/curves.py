@@ -1,4 +1,4 @@
-"""How a metric goes with the rate: the numbers behind the curves, with their intervals."""
+"""How a metric changes with the rate: the numbers behind the curves, with their intervals."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from bench.report.metrics import Score
 from bench.report.published import MECHANISM, prflow_paper
 
 INTERVALS = (
-    "Intervals are of 95 %: by bootstrap over test images where there is one seed, by Student's t over "
-    "seeds where there are several. FID has none with one seed."
+    "Bars are 95 % intervals: with one seed by bootstrap over test images, with several seeds by Student's t "
+    "over the seeds. FID has no interval with one seed."
 )
 
 
@@ -41,9 +41,9 @@ class Curve:
     """One method on one data set.
 
     Attributes:
-        runs: the points, those at rates that follow each other together: between two runs lies a rate that
-            the group has and this method has no number at.
-        published: (rate, value) of the paper, at the rates that ours have.
+        runs: the points in ascending rates, cut into runs where a rate of the group has no number of this
+            method.
+        published: (rate, value) of the paper, at the rates of our results.
     """
 
     line: Line
@@ -75,7 +75,7 @@ def curves(group: Group, dataset: str, score: Score) -> list[Curve]:
 
 
 def _runs(points: Iterable[Point | None]) -> tuple[tuple[Point, ...], ...]:
-    """Points cut apart wherever there is None between them."""
+    """The points in runs: each None ends one."""
     runs: list[list[Point]] = [[]]
     for point in points:
         if point is None:

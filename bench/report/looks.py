@@ -24,7 +24,7 @@ class Look:
     """How one method is drawn.
 
     Attributes:
-        colour, mark: positions in the lists of whoever draws.
+        colour, mark: positions in the lists of colours and marks of a figure or the page.
         dashes: "solid", or for a baseline "dashed" or "dotted".
     """
 

@@ -18,10 +18,10 @@ NOT_PUBLISHED = Entry(notes=("the paper has no such number",))
 
 
 class ScoreTable:
-    """Builds one of Tables 1-3 from one group of results.
+    """Builds the table of one metric from one group of results.
 
     Args:
-        compare: set the paper's numbers beside ours, where the paper has any for this mechanism, these data
+        compare: set the paper's numbers beside ours, if the paper has any for this mechanism, these data
             sets and these rates.
     """
 
@@ -73,7 +73,7 @@ class ScoreTable:
         return tuple(rows)
 
     def _entry(self, line: Line, rate: float) -> Entry:
-        """Our number: the mean over seeds, or a dash; a note for each seed that has none."""
+        """Our number: the mean over seeds, or a dash. A note explains each seed without a number."""
         results = line.at(rate)
         if not results:
             return NOT_RUN
@@ -97,9 +97,9 @@ class ScoreTable:
         return Entry(text, mean.value, mean.spread, len(mean.values), notes=notes)
 
     def _mark_best(self, places: list[tuple[Line, float]]) -> None:
-        """Mark the best of two or more, whatever prints as the same number, and what a test ties with it.
+        """Mark the best of two or more numbers, those printed alike, and those that the test ties with it.
 
-        Nothing is marked where a method of ours has no number: it might have been the best.
+        If a method that was run has no number, nothing is marked: that method might have been the best.
         """
         values = {place: value for place in places if (value := self.ours[place].value) is not None}
         if len(values) < 2 or self.score.lower_is_better is None:
@@ -124,13 +124,13 @@ class ScoreTable:
         )
 
     def _published(self, line: Line, rate: float) -> float | None:
-        """The paper's number; a variant of ours with other settings has no counterpart there."""
+        """The paper's number; None for a method with other settings, which the paper does not have."""
         if line.settings:
             return None
         return prflow_paper().value(self.score.name, line.dataset, line.method, rate)
 
     def _beside(self, line: Line, rate: float) -> list[Entry]:
-        """What stands beside our number when comparing with the paper."""
+        """The entries beside our number in a comparison with the paper."""
         if not self.compare:
             return []
         ours, theirs = self.ours[line, rate].value, self._published(line, rate)
@@ -143,7 +143,7 @@ class ScoreTable:
         return [Entry(number(theirs), theirs), deviation]
 
     def _best_of_both(self, dataset: str, rate: float) -> tuple[float | None, float | None]:
-        """The best of ours and the best of the paper's, among the methods that both have."""
+        """Our lowest and the paper's lowest number, among the methods for which both are known."""
         both = [
             (ours.value, theirs)
             for (line, at), ours in self.ours.items()
@@ -153,7 +153,7 @@ class ScoreTable:
         return (min(ours for ours, _ in both), min(theirs for _, theirs in both)) if both else (None, None)
 
     def _floors(self, dataset: str) -> list[Entry]:
-        """FID(complete test, complete training images), the mean over what the results recorded."""
+        """FID(complete test images, complete training images), the mean of what the results recorded."""
         frame = self.group.frame
         rows = frame[(frame["metric"] == "fid") & (frame["dataset"] == dataset)]
         entries = []

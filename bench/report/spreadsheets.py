@@ -1,4 +1,4 @@
-"""Tables as CSV: one wide file a table, and one long file with every stored number."""
+"""Tables as CSV: a wide file for each table, and one long file with every stored number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROBLEM = ("train", "test", "official", "fingerprint", "observed", "file")
 
 
 def wide_csv(table: Table) -> str:
-    """One row a method, as in the table; twelve digits, with `sd` and `seeds` beside means over seeds."""
+    """The rows of the table, with twelve digits. Means over seeds have `sd` and `seeds` beside them."""
     rows = [row for block in table.blocks for row in block]
     names = ["dataset", "method", "settings"]
     for position, column in enumerate(table.columns):
@@ -34,7 +34,7 @@ def wide_csv(table: Table) -> str:
 
 
 def long_csv(groups: Iterable[Group]) -> str:
-    """One row a cell and number: metrics with their intervals and reasons, and costs."""
+    """One row for each cell and number: metrics with their intervals and reasons, and costs."""
     table = pd.concat([_long(group) for group in groups])
     return table[[*CELL, *NUMBER, *PROBLEM]].to_csv(index=False, lineterminator="\n")
 

@@ -1,4 +1,4 @@
-"""All tables of some stored results: Tables 1-3 of the paper and the costs, for every group of results."""
+"""All tables of stored results: Tables 1-3 of the paper and the costs, for every group of results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TableSet:
 
 
 def build_tables(groups: Iterable[Group], compare: bool) -> list[TableSet]:
-    """Tables 1-3, those of plugins' metrics and the costs of every group.
+    """For every group, Tables 1-3, the tables of plugins' metrics, and the table of costs.
 
     Args:
         compare: set the paper's numbers beside ours.

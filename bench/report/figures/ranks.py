@@ -1,4 +1,4 @@
-"""The critical-difference diagram: which methods can be told apart over all problems."""
+"""The critical-difference diagram: which methods the tests can tell apart over all problems."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_PROBLEMS = 12
 
 
 def critical_differences(group: Group, score: Score) -> Drawn | None:
-    """Methods by mean rank over the problems; None where fewer than three share two problems."""
+    """Methods by mean rank over the problems; None if fewer than three methods share two problems."""
     problems = [(dataset, rate) for dataset in dataset_order(group) for rate in group.rates]
     kinds = list(kinds_of(group))
     scores = np.array(
@@ -71,12 +71,12 @@ def _named(group: Group, problems: Iterable[tuple[str, float]]) -> str:
 
 
 def _tested(ranking: Ranking, difference: float | None, datasets: int, methods: int) -> str:
-    """What the tests say, and over how many data sets; `difference` as `_draw` takes it."""
+    """What the tests say, and over how many data sets. `difference` is as for `_draw`."""
     counted = "One data set is" if datasets == 1 else f"{datasets} data sets are"
     once = "In the tests each data set counts once, however many rates it has."
     if difference is None:
         return f"{once} {counted} too few for Nemenyi's test to tell any two of {methods} methods apart."
-    # A small p beside one bar over everything looks like a contradiction.
+    # Without this sentence, a small p beside one bar over all methods looks like a contradiction.
     joined = (
         " Here it joins all methods: Nemenyi's test tells no two of them apart. Friedman's p can still be "
         "small, because that test is of all methods at once."
@@ -92,7 +92,7 @@ def _tested(ranking: Ranking, difference: float | None, datasets: int, methods: 
 def complete_part(there: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
     """The problems and methods without a gap between them that hold the most numbers.
 
-    Of choices with as many numbers, the one with more problems.
+    Of two choices with equally many numbers, the one with more problems.
 
     Args:
         there: (P, M), whether a method, in a column, has a number for a problem, in a row.
@@ -113,7 +113,7 @@ def complete_part(there: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
 
 
 def cliques(ranks: Sequence[float], difference: float) -> list[tuple[float, float]]:
-    """From and to which rank each bar goes: the longest runs of ranks within the difference."""
+    """The first and last rank of each bar: the longest runs of ranks that span less than the difference."""
     ordered = sorted(ranks)
     bars: list[tuple[float, float]] = []
     for start, low in enumerate(ordered):
@@ -127,8 +127,7 @@ def _draw(methods: Sequence[str], ranks: Sequence[float], difference: float | No
     """Demsar's diagram (2006, figure 1), the best at the left; half of the names on either side.
 
     Args:
-        difference: the critical one; where it is None, no ranks can be told apart, and the diagram has no
-            bars.
+        difference: the critical one. None if no ranks can be told apart; the diagram then has no bars.
     """
     bars = [] if difference is None else cliques(ranks, difference)
     half = -(-len(methods) // 2)

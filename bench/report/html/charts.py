@@ -1,4 +1,4 @@
-"""Curves as SVG for the page: where every line, mark, interval and tick goes."""
+"""Curves as SVG for the page: the places of lines, marks, intervals and ticks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MARKS = (
 
 @dataclass(frozen=True)
 class Mark:
-    """One number on a chart, in the SVG's units; `text` is what hovering tells."""
+    """One number on a chart, in units of the SVG. `text` shows when a reader points at it."""
 
     x: float
     y: float
@@ -38,7 +38,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Series:
-    """One method on a chart; `position` is its own on every chart of a group."""
+    """One method on a chart; its `position` is the same on every chart of a group."""
 
     label: str
     position: int
@@ -54,7 +54,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """One metric against the rate on one data set; ticks are (place, label)."""
+    """One metric against the rate on one data set. Ticks are pairs (place, label)."""
 
     title: str
     label: str
@@ -65,7 +65,7 @@ class Chart:
 
 
 def chart(group: Group, dataset: str, score: Score, looks: Mapping[Kind, Look]) -> Chart | None:
-    """The chart of one data set and metric; None without a number.
+    """The chart of one data set and metric; None if there is no number.
 
     Args:
         looks: of every method of the group.

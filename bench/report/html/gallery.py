@@ -1,4 +1,4 @@
-"""The stored test images for the page: each cell's in one PNG, side by side."""
+"""The stored test images for the page: those of each cell side by side in one PNG."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Gallery = dict[str, Any]
 def galleries(groups: Sequence[Group], count: int) -> list[Gallery]:
     """A gallery for each group, data set and seed, as JSON for the page's script.
 
-    Each has `title`, `height`, `width`, `images` (numbers of the test images), `complete` (a PNG with the
-    images side by side), `rates` (each with `rate` and `observed`, a PNG that is white where a pixel is
-    seen), and `methods` (each with `label` and `imputed`, a PNG or null by rate).
+    Each has `title`, `height`, `width`, `images` (positions among the test images), `complete` (a PNG with
+    the images side by side), `rates` (each with `rate` and `observed`, a PNG in which observed pixels are
+    white), and `methods` (each with `label` and `imputed`, a PNG or null for each rate).
 
     Args:
         count: how many images, evenly spaced over the stored ones.
@@ -39,7 +39,7 @@ def galleries(groups: Sequence[Group], count: int) -> list[Gallery]:
 
 
 def _same_images(one: SampleSet, group: Group) -> bool:
-    """Whether a set's images are those of the data set's first, so that they can be followed."""
+    """Whether a set's images are those of the first rate, so that a reader sees one image at all rates."""
     first = sample_sets(group, one.dataset, one.seed)[0].truth
     return np.array_equal(one.truth.complete, first.complete)
 
@@ -70,7 +70,7 @@ def _imputed(samples: Samples | None, chosen: Sequence[int]) -> str | None:
 
 
 def png(images: NDArray[np.uint8] | NDArray[np.bool_]) -> str:
-    """Images (K, C, H, W) side by side in one PNG, as base64: (H, K W), grey, colour, or black and white."""
+    """Images (K, C, H, W) side by side in one PNG of H rows and K W columns, as base64."""
     strip = np.concatenate(list(images), axis=2)
     grey = strip.shape[0] == 1
     picture = Image.fromarray(strip[0] if grey else np.ascontiguousarray(strip.transpose(1, 2, 0)))

@@ -42,7 +42,7 @@ class CellRow:
 
     @cached_property
     def address(self) -> str:
-        """The cell as `bench show` and `bench reproduce` take it."""
+        """The cell, as one names it to `bench show` and `bench reproduce`."""
         folder = self.result.path.parent
         return str(folder.relative_to(self.root)) if folder.is_relative_to(self.root) else str(folder)
 
@@ -52,12 +52,12 @@ class CellRow:
 
     @property
     def call(self) -> str:
-        """The command line that the result came from; "" where it is not recorded."""
+        """The command line that made the result; "" if it is not recorded."""
         return clean(str(self.result.provenance.get("command") or ""))
 
     @property
     def numbers(self) -> list[tuple[Metric, str]]:
-        """RMSE, FID and SCC with their intervals, as they are shown."""
+        """RMSE, FID and SCC, each with its text: the number and its interval."""
         return [(metric, _with_interval(metric)) for metric in map(self.result.metric, NAMES)]
 
 
@@ -90,7 +90,7 @@ def render(groups: Sequence[Group], root: Path, compare: bool, images: int = IMA
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html").render(
         script=Markup(script),
-        # The only script that may run: whatever else a stored name may hold, it is text.
+        # Browsers run this script only. Should a stored name hold a script, it stays text.
         script_hash=Markup(f"'sha256-{digest}'"),
         style=Markup(_source("style.css")),
         sets=_sets(groups, compare),
@@ -141,7 +141,7 @@ def _sets(groups: Sequence[Group], compare: bool) -> list[dict[str, Any]]:
 
 
 def _winners(tables: Sequence[Table]) -> list[tuple[str, str, list[list[str]]]]:
-    """(data set, rate, the best by table) for each place where any table has a best."""
+    """(data set, rate, the best methods by table) for each data set and rate with a best method."""
     best: dict[tuple[str, str], list[list[str]]] = {}
     for at, table in enumerate(tables):
         for row in (row for block in table.blocks for row in block):
@@ -166,13 +166,13 @@ def _cells(groups: Iterable[Group], root: Path) -> list[CellRow]:
 
 
 def _counts(results: Sequence[Result]) -> dict[str, int]:
-    """How many cells there are of each status, complete ones first."""
+    """The number of cells of each status, complete ones first."""
     statuses = sorted({result.status for result in results}, key=lambda status: (status != "ok", status))
     return {status: sum(result.status == status for result in results) for status in statuses}
 
 
 def _origins(results: Iterable[Result]) -> list[tuple[dict[str, str], int]]:
-    """What the results were made with, and how many cells each; dates left out."""
+    """Each origin of results, without the date, and its number of cells."""
     found: dict[tuple[tuple[str, str], ...], int] = {}
     for result in results:
         told = tuple((name, clean(_told(result.provenance.get(name)))) for name in ORIGIN)
