@@ -28,7 +28,7 @@ def stored_below(root: Path) -> Path:
         return root
     if any("result.json" in names for _, names in folders_below(root)):
         return root
-    click.echo(f"{root} has no results yet; these are the measured results in {MEASURED}", err=True)
+    click.echo(f"{root} has no results yet; these are the measured ones in {MEASURED}", err=True)
     return MEASURED
 
 

@@ -80,7 +80,7 @@ def _unless_replaced(step: Step, chosen: Mapping[Path, tuple[Path, Result]]) -> 
     """The step unchanged; or passed over, if its cell failed and a later source has numbers of the cell."""
     if step.reason or step.result is None or chosen[step.cell][1] is step.result:
         return step
-    reason = f"is {step.result.status}; {chosen[step.cell][0]} has its numbers"
+    reason = f"is {step.result.status}; {chosen[step.cell][0]} holds its numbers"
     return replace(step, result=None, reason=reason)
 
 

@@ -150,7 +150,7 @@ def test_a_corrupt_and_a_landscape_image_are_named(celeba_folder: Path) -> None:
     with pytest.raises(BenchError, match=r"000009.jpg is 218x100: no aligned CelebA image"):
         load("celeba", celeba_folder)
     (folder / "000009.jpg").write_bytes((folder / "000001.jpg").read_bytes()[:900])
-    with pytest.raises(BenchError, match=r"000009.jpg is not a whole image"):
+    with pytest.raises(BenchError, match=r"000009.jpg is not a complete image"):
         load("celeba", celeba_folder)
 
 

@@ -58,7 +58,7 @@ def test_curves_show_means_intervals_and_what_is_published(tmp_path: Path) -> No
         assert any(value == pytest.approx(expected, abs=1e-4) for value in values), expected
     hollow = [line for line in drawn.figure.axes[0].lines if line.get_fillstyle() == "none"]
     assert sorted(y for line in hollow for y in np.asarray(line.get_ydata(), float)) == [0.149, 0.1581]
-    assert "Student's t over seeds" in drawn.caption
+    assert "Student's t over the seeds" in drawn.caption
 
 
 def test_a_line_breaks_where_its_method_has_no_number(tmp_path: Path) -> None:

@@ -236,7 +236,7 @@ def test_a_method_without_images_is_told_in_the_caption(tmp_path: Path) -> None:
     for caption in (both, first):
         assert "MisGAN at 80% (failed: it broke)" in caption
         assert "MCFlow at 80% (samples.npz is damaged)" in caption
-        assert "a at 80% (its stored images are not those of the others)" in caption
+        assert "a at 80% (its stored images differ from those of the other methods)" in caption
     # Who was not run at a rate is told as well.
     assert "PBiGAN [1] at 80% (not run)" in first and "[1]: batch_size" in first
     assert "PRFlow at 90%, a at 90% (not run)" in second and "[1]: batch_size" in second

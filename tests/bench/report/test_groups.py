@@ -126,7 +126,7 @@ def test_numbers_from_several_versions_of_the_code_are_remarked(tmp_path: Path) 
         broken,
     )
     assert group.remarks == (
-        "From several versions of the method's code: MCFlow, PRFlow; bench status tells which cells.",
+        "Numbers from several versions of the method's code: MCFlow, PRFlow. `bench status` names the cells.",
     )
 
 
@@ -142,7 +142,7 @@ def test_a_changed_checkout_is_remarked(tmp_path: Path) -> None:
         made("misgan", clean=False, commit=None),
         made("pbigan"),
     )
-    assert group.remarks == ("From a checkout with uncommitted changes: PRFlow.",)
+    assert group.remarks == ("Numbers from a checkout with uncommitted changes: PRFlow.",)
 
 
 def test_those_of_one_name_are_told_apart(tmp_path: Path) -> None:

@@ -67,5 +67,5 @@ def test_the_measured_results_are_in_it_as_they_are_stored() -> None:
         assert set(rows["file"]) == {str(one.path)}
         for name, metric in one.metrics.items():
             for column in ("value", "low", "high", "floor"):
-                there, stored = rows.loc[name, column], getattr(metric, column)
+                there, stored = rows[column].to_dict()[name], getattr(metric, column)
                 assert there == stored or (pd.isna(there) and stored is None)
