@@ -37,17 +37,20 @@ def looks(group: Group) -> dict[Kind, Look]:
     """A look for each method and its settings, in the tables' order.
 
     The paper's methods have the first looks, in the paper's order. The look of any other method follows from
-    its name, and from its settings where they differ from the preset's. Where two methods would share colour
-    and mark, the later one by name takes the next pair that is free.
+    its name. This is for the first settings of a method in the tables; the look of its other settings follows
+    from these too. Where two would share colour and mark, the later one by name takes the next free pair.
     """
     kinds = kinds_of(group)
-    found = {
-        (method, ""): Look(number % COLOURS, number % MARKS, "solid")
+    first = {method: (method, settings) for method, settings in reversed(kinds)}
+    paper = {
+        method: Look(number % COLOURS, number % MARKS, "solid")
         for number, method in enumerate(prflow_paper().methods)
     }
-    taken = {(look.colour, look.mark) for look in found.values()}
-    for kind in sorted(kinds.keys() - found.keys()):
-        number = int.from_bytes(hashlib.sha256(f"{SALT} {''.join(kind)}".encode()).digest()[:8], "big")
+    found = {first[method]: look for method, look in paper.items() if method in first}
+    taken = {(look.colour, look.mark) for look in paper.values()}
+    for kind in sorted(kinds.keys() - found.keys(), key=lambda kind: (kind != first[kind[0]], kind)):
+        text = kind[0] if kind == first[kind[0]] else "".join(kind)
+        number = int.from_bytes(hashlib.sha256(f"{SALT} {text}".encode()).digest()[:8], "big")
         pair = next((one for one in _pairs(number) if one not in taken), next(_pairs(number)))
         taken.add(pair)
         dashed = ("dashed", "dotted")[number // (COLOURS * MARKS) % 2]

@@ -82,7 +82,7 @@ def _tested(ranking: Ranking, difference: float | None, datasets: int, methods: 
         "small, because that test is of all methods at once."
     )
     return (
-        f"{once} Here are {datasets} data sets. Friedman's test: p = {ranking.p_value:.2g}. "
+        f"{once} There are {datasets} data sets. Friedman's test: p = {ranking.p_value:.2g}. "
         "A bar joins methods whose mean ranks differ by less than Nemenyi's critical difference at 5 %, "
         f"{difference:.2f}."
         f"{joined * (max(ranking.ranks) - min(ranking.ranks) < difference)}"

@@ -159,6 +159,16 @@ def test_a_method_looks_the_same_whoever_is_beside_it(tmp_path: Path) -> None:
     assert len({(look.colour, look.mark) for look in beside.values()}) == len(beside) == 5
 
 
+def test_the_first_settings_of_a_method_look_as_the_method(tmp_path: Path) -> None:
+    def wide(method: str, width: int) -> dict[str, Any]:
+        return result(method, cell=result(method)["cell"] | {"settings": {"width": width}})
+
+    plain = looks(group_of(tmp_path / "plain", result("misgan"), result("own")))
+    other = looks(group_of(tmp_path / "wide", wide("misgan", 16), wide("misgan", 32), wide("own", 16)))
+    assert other["misgan", "width=16"] == plain["misgan", ""] and other["own", "width=16"] == plain["own", ""]
+    assert other["misgan", "width=32"] != plain["misgan", ""]
+
+
 def test_no_two_methods_of_many_look_alike_while_there_are_looks(tmp_path: Path) -> None:
     found = looks(group_of(tmp_path, *(result(f"m{number}") for number in range(40))))
     pairs = [(look.colour, look.mark) for look in found.values()]
