@@ -33,7 +33,7 @@ COMMANDS = {
 }
 
 
-NOT_SUPPORTED = "bench runs on Linux and macOS; Windows is not supported, but its Linux subsystem (WSL) is"
+NOT_SUPPORTED = "bench supports Linux and macOS, and not Windows; on Windows, run it inside WSL"
 
 
 class LazyGroup(click.Group):

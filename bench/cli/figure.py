@@ -53,7 +53,13 @@ FORMATS = ("png", "pdf")
 @click.option(
     "--seed", type=int, help="Show the images of this seed.  [default: the smallest that is stored]"
 )
-@click.option("--format", "formats", default=",".join(FORMATS), show_default=True)
+@click.option(
+    "--format",
+    "formats",
+    default=",".join(FORMATS),
+    show_default=True,
+    help="Which files, with commas between.",
+)
 def command(
     kinds: tuple[str, ...],
     results: Path,

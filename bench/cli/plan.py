@@ -1,4 +1,4 @@
-"""`bench plan`: the cells of a grid, what is done of them, and how long the rest may take."""
+"""`bench plan`: the cells of a grid, which of them are done, and how long the others may take."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SKIPPED = ("done", "failed")
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Cells at a time, as `bench run` is given it.",
+    help="How many cells run at a time, as for `bench run`.",
 )
 @precision_option
 @timeout_option
@@ -37,12 +37,13 @@ def command(
 ) -> int:
     """List the cells that `bench run` would run, and how long they may take.
 
-    Cells that are done or failed are not run again by the same options. Outdated is what is stored and run
-    again all the same: of other settings, code or pixels, or ended by a deadline that is longer now.
+    A run with the same options does not run cells again that are done or failed. It runs outdated cells
+    again: their result was made with other settings, code or pixels, or a deadline ended it that is longer
+    now.
 
-    The time is that of stored cells of the same method, preset, sizes, settings and data set, at any rate
-    and seed, on whatever machine they ran: fitting and imputing, without scoring. Cells that run at a time
-    are taken to be as fast as these were. Nothing is run.
+    Times come from stored cells of the same method, preset, sizes, settings and data set, at any rate and
+    seed and on any machine. They are of fitting and imputing, without scoring, and do not consider that cells
+    that run at the same time slow each other down. Nothing is run.
     """
     from bench.grid.estimates import Estimates, duration, side_by_side
     from bench.review.status import of_plan

@@ -16,7 +16,7 @@ from bench.cli.stored import choose_results, filter_options, grouped, stored_bel
     "--output", type=click.Path(path_type=Path), help="Folder for the page.  [default: RESULTS/report]"
 )
 @filter_options
-@click.option("--compare", type=click.Choice(["published"]), help="Set the paper's numbers beside ours.")
+@click.option("--compare", type=click.Choice(["published"]), help="Show the paper's numbers beside ours.")
 @click.option(
     "--images",
     type=click.IntRange(min=1),

@@ -35,8 +35,14 @@ WRITTEN = ".written"
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Folder for the files.  [default: RESULTS/tables]"
 )
-@click.option("--compare", type=click.Choice(["published"]), help="Set the paper's numbers beside ours.")
-@click.option("--format", "formats", default=",".join(FORMATS), show_default=True)
+@click.option("--compare", type=click.Choice(["published"]), help="Show the paper's numbers beside ours.")
+@click.option(
+    "--format",
+    "formats",
+    default=",".join(FORMATS),
+    show_default=True,
+    help="Which files, with commas between.",
+)
 @filter_options
 def command(
     results: Path,

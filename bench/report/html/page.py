@@ -27,7 +27,6 @@ from bench.report.tables import build_tables
 from bench.store.results import Metric, Result
 from bench.util.text import clean
 
-IMAGES = 24
 NAMES = ("rmse", "fid", "scc")
 
 
@@ -70,7 +69,7 @@ def _with_interval(metric: Metric) -> str:
     return number(metric.value) + interval
 
 
-def render(groups: Sequence[Group], root: Path, compare: bool, images: int = IMAGES) -> str:
+def render(groups: Sequence[Group], root: Path, compare: bool, images: int) -> str:
     """The whole page.
 
     Args:
