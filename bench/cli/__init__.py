@@ -15,22 +15,25 @@ from bench.errors import BenchError
 COMMANDS = {
     "run": "Run methods on incomplete images and record how well they fill them in.",
     "plan": "List the cells that a run would run, and how long they may take.",
-    "status": "Say what is done, running, failed and missing, and why.",
-    "show": "Show all that is stored of one cell.",
+    "status": "Show which cells are done, running, failed or missing, and why.",
+    "show": "Show everything that is stored about one cell.",
     "reproduce": "Run a stored cell again from its own record and compare the numbers.",
-    "rescore": "Score stored imputations again, by judges and metrics that came later.",
-    "merge": "Bring the results of several machines together.",
+    "rescore": "Score stored imputations again, with new judges and metrics.",
+    "merge": "Copy the results of several machines into one folder.",
     "table": "Print Tables 1-3 from stored results; write them as CSV and LaTeX.",
     "figure": "Draw Figures 2-5 and the plots from stored results.",
     "report": "Write stored results as one HTML page.",
     "methods": "List the methods that can be run, with their settings.",
-    "new": "Write a method to start from, and its test.",
+    "new": "Write a small method to start from, and its test.",
     "check": "Check that a method keeps the contract.",
     "datasets": "List the data sets that can be read.",
-    "prepare": "Fetch data and judges ahead of time.",
-    "doctor": "Say what this machine has and lacks, and what to do about it.",
+    "prepare": "Download data sets and get their judges ready.",
+    "doctor": "Check what this machine has and lacks, and say what to do.",
     "train-judge": "Train the classifier that judges a data set.",
 }
+
+
+NOT_SUPPORTED = "bench supports Linux and macOS, and not Windows; on Windows, run it inside WSL"
 
 
 class LazyGroup(click.Group):
@@ -69,10 +72,14 @@ def cli(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Exit status 0: all done; 1: some cells have no result; 2: the call was wrong."""
+    # Before any room is imported: they need modules that Windows does not have.
+    if sys.platform == "win32":
+        _say(NOT_SUPPORTED)
+        sys.exit(2)
     arguments = sys.argv[1:] if arguments is None else arguments
-    # Threads that spin while they wait stop each other's work where several processes share the cores.
+    # Threads that spin while they wait slow each other down when several processes share the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # An output that cannot hold a dash or a plus-minus sign still gets the rest.
+    # An output that cannot hold a dash or a plus-minus sign still gets the other characters.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     try:
@@ -100,7 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _say(message: str) -> None:
-    """An error on one line. It may name a file or a plugin, so whatever a terminal would obey is cut."""
+    """An error on one line, without the terminal sequences that a file's or a plugin's name may hold."""
     from bench.util.text import clean
 
     click.echo(f"error: {clean(message)}", err=True)

@@ -16,9 +16,10 @@ from bench.util.text import printable, unknown
 @click.argument("method", metavar="NAME|FILE")
 @plugin_option
 def command(method: str, plugins: tuple[Path, ...]) -> int:
-    """Check that a method, by its name or its file, keeps the contract; a line for each check.
+    """Check that a method keeps the contract, and print a line for each check.
 
-    It is run on small made images, with the settings of the preset smoke. Exit status 1: a check fails.
+    Give the method's name or its file. It runs on small artificial images, with the settings of the preset
+    smoke. Exit status 1: a check fails.
     """
     from bench.plugins.conformance import check
 

@@ -1,4 +1,4 @@
-"""`bench datasets`: what can be read, and what is found where."""
+"""`bench datasets`: the data sets that can be read, and where their files are found."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from bench.util.text import printable
 
 
 @click.command("datasets")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the files are [BENCH_DATA].")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Folder with the files.  [default: BENCH_DATA]"
+)
 def command(data_dir: Path | None) -> None:
-    """List the data sets that can be read: what is found where, how many images, under what terms."""
+    """List the data sets that can be read: number of images, where the files are found, source, licence."""
     data_folder(data_dir)
     for name in BUILT_IN:
         try:
@@ -31,7 +33,7 @@ def command(data_dir: Path | None) -> None:
         click.echo(f"  license   {listing.license}")
     for name, entry in registered().items():
         click.echo(printable(f"{name}: from the plugin {entry.value}"))
-    click.echo("your own: --dataset PATH, an .npz file (arrays train and test) or a folder of images")
+    click.echo("your own: --dataset PATH of an .npz file (arrays train and test) or of a folder of images")
 
 
 def _found(listing: Listing) -> str:

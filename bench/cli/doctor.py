@@ -14,10 +14,10 @@ from bench.cli.options import data_dir_option, plugin_option, results_option
 @data_dir_option
 @results_option
 def command(plugins: tuple[Path, ...], data_dir: Path | None, results: Path) -> int:
-    """Look at versions, devices, data, judges, methods, plugins, folders, caches and LaTeX.
+    """Check versions, devices, data, judges, methods, plugins, folders, caches and LaTeX.
 
-    Each shortcoming comes with what to do about it. Nothing is fetched, trained or changed. Exit status 1:
-    something that `bench run` needs for MNIST is broken.
+    For each problem it says what to do. It downloads, trains and changes nothing. Exit status 1: something
+    that `bench run` needs for MNIST is broken.
     """
     from bench.review.doctor import diagnose
 
@@ -29,5 +29,5 @@ def command(plugins: tuple[Path, ...], data_dir: Path | None, results: Path) -> 
             topic = at
         click.echo(f"  {finding.level:7} {finding.text}{f' -> {finding.advice}' if finding.advice else ''}")
         broken += finding.level == "broken"
-    click.echo(f"{broken} broken" if broken else "all that the default run needs is there")
+    click.echo(f"{broken} broken" if broken else "everything that the default run needs is there")
     return 1 if broken else 0

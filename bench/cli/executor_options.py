@@ -1,4 +1,4 @@
-"""The options of `bench run` that say where cells run and how many at a time."""
+"""The options of `bench run` that say where cells run, and how many at a time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPTIONS = (
     click.option(
         "--jobs",
         type=click.IntRange(min=1),
-        help="Cells at a time: one otherwise, or one a GPU slot; on Ray and Slurm as many as fit.",
+        help="How many cells run at a time.  [default: one, or one for each GPU slot; on Ray all that fit]",
     ),
     click.option(
         "--gpu-slots",
@@ -38,31 +38,38 @@ OPTIONS = (
         help="How many cells share one GPU.",
     ),
     click.option(
-        "--device", default="auto", show_default=True, help="cpu, cuda for every GPU, cuda:1 for one, ..."
+        "--device",
+        default="auto",
+        show_default=True,
+        help="cpu; cuda for every GPU; or cuda:1, ... for one GPU.",
     ),
     precision_option,
     click.option(
         "--threads",
         type=click.IntRange(min=1),
-        help="CPU threads of a cell; this machine's cores divided by --jobs otherwise.",
+        help="CPU threads of each cell.  [default: this machine's cores, divided by --jobs]",
     ),
     timeout_option,
     click.option(
         "--memory",
         type=FiniteRange(min=0, min_open=True),
         metavar="GB",
-        help="What a method's processes may hold together.",
+        help="How much memory the processes of one method may use together.",
     ),
-    click.option("--address", help="Of a Ray cluster that is up; else one is started on this machine."),
     click.option(
-        "--max-running", type=click.IntRange(min=1), help="Slurm jobs at a time; as many as fit otherwise."
+        "--address", help="Address of a running Ray cluster.  [default: one is started on this machine]"
+    ),
+    click.option(
+        "--max-running",
+        type=click.IntRange(min=1),
+        help="How many Slurm jobs run at a time.  [default: all that fit]",
     ),
     click.option(
         "--slurm",
         "sbatch",
         multiple=True,
         metavar="[METHOD.]NAME=VALUE",
-        help="An option of sbatch, for all jobs or one method's: partition=gpu, prflow.mem=64GB.",
+        help="An option of sbatch, for all jobs or those of one method: partition=gpu, prflow.mem=64GB.",
     ),
 )
 

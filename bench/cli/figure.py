@@ -23,16 +23,15 @@ from bench.util.text import unknown
 if TYPE_CHECKING:
     from bench.report.figures.style import Drawn
     from bench.report.groups import Group
-    from bench.report.published import Published
     from bench.store.results import Result
 
 KINDS = {
-    "errors": "Figures 2 and 3: imputed images over their error maps, groups by rate",
-    "images": "Figures 4 and 5: complete, observed, and a column a method",
-    "rates": "each metric against the rate, with intervals",
-    "cost": "each metric against the seconds of fit and imputing",
-    "training": "losses by epoch",
-    "ranks": "critical-difference diagrams over data sets and rates",
+    "errors": "Figures 2 and 3: imputed images over their error maps, in a group for each rate",
+    "images": "Figures 4 and 5: complete and observed images, and those that each method imputed",
+    "rates": "each metric against the fraction missing, with intervals",
+    "cost": "each metric against the time of fitting and imputing",
+    "training": "the losses at each epoch",
+    "ranks": "critical-difference diagrams over all data sets and rates",
 }
 FORMATS = ("png", "pdf")
 
@@ -41,16 +40,26 @@ FORMATS = ("png", "pdf")
 @click.argument("kinds", nargs=-1, metavar="[KIND]...")
 @results_option
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="Where the files go.  [default: RESULTS/figures]"
+    "--output", type=click.Path(path_type=Path), help="Folder for the files.  [default: RESULTS/figures]"
 )
 @filter_options
-@click.option("--rates", help="Only these fractions missing.")
-@click.option("--images", help="Which of the stored test images, by position from 0: 3,14,15.")
+@click.option("--rates", help="Only these fractions missing, with commas between.")
+@click.option("--images", help="Which stored test images to show, counted from 0: 3,14,15.")
 @click.option(
-    "--count", type=click.IntRange(min=1), help="How many images, evenly spaced.  [default: 2; images 6]"
+    "--count",
+    type=click.IntRange(min=1),
+    help="How many images to show, evenly spaced.  [default: 6 in `images`, 2 in `errors`]",
 )
-@click.option("--seed", type=int, help="Whose images; the smallest stored otherwise.")
-@click.option("--format", "formats", default=",".join(FORMATS), show_default=True)
+@click.option(
+    "--seed", type=int, help="Show the images of this seed.  [default: the smallest that is stored]"
+)
+@click.option(
+    "--format",
+    "formats",
+    default=",".join(FORMATS),
+    show_default=True,
+    help="Which files, with commas between.",
+)
 def command(
     kinds: tuple[str, ...],
     results: Path,
@@ -64,9 +73,9 @@ def command(
     seed: int | None,
     formats: str,
 ) -> int:
-    """Draw figures from stored results: all kinds, or those named.
+    """Draw figures from stored results: every KIND, or only those that are named.
 
-    A caption in a text file goes with each.
+    Each figure comes with its caption in a text file.
     """
     for name in kinds:
         if name not in KINDS:
@@ -76,64 +85,63 @@ def command(
         if name not in FORMATS:
             raise BenchError(unknown("format", name, FORMATS))
     if not wanted_formats:
-        raise BenchError(f"--format names none; there is: {', '.join(FORMATS)}")
+        raise BenchError(f"--format names no format; there is: {', '.join(FORMATS)}")
     positions = _whole_numbers(images)
     root = stored_below(results)
     chosen = _at_rates(choose_results(root, preset, datasets, methods), rates)
     _check_seed(chosen, seed)
     from bench.report.figures.style import save, styled
     from bench.report.groups import folder_names
-    from bench.report.published import prflow_paper
 
     groups = grouped(chosen)
     folder = output or results / "figures"
     written = 0
     with styled():
         for group, name in zip(groups, folder_names(groups), strict=True):
-            for drawn in _figures(group, prflow_paper(), kinds or tuple(KINDS), positions, count, seed):
+            for drawn in _figures(group, kinds or tuple(KINDS), positions, count, seed):
                 with writing_output():
                     for path in save(drawn, folder / name, wanted_formats):
                         click.echo(f"wrote {path}")
                 written += 1
     if not written:
-        pictures = "; pictures need each cell's samples.npz" * bool({"errors", "images"} & {*kinds})
+        pictures = "; errors and images need the samples.npz of each cell" * bool(
+            {"errors", "images"} & {*kinds}
+        )
         raise BenchError(
-            f"the results below {root} hold nothing to draw of {', '.join(kinds or KINDS)}{pictures}"
+            f"the results below {root} have nothing to draw for {', '.join(kinds or KINDS)}{pictures}"
         )
     return 0
 
 
 def _figures(
     group: Group,
-    paper: Published,
     kinds: Sequence[str],
     images: Sequence[int],
     count: int | None,
     seed: int | None,
 ) -> Iterator[Drawn]:
-    """Every figure asked for of one group; what a group cannot fill is left out."""
+    """The figures of one group; those for which it lacks numbers or images are left out."""
     from bench.report.figures import plots, ranks
     from bench.report.layout import dataset_order
     from bench.report.metrics import scores_of
 
     scores = scores_of(group)
     made: list[Drawn | None] = []
-    for dataset in dataset_order(group, paper):
-        made += _pictures(group, paper, dataset, kinds, images, count, seed)
+    for dataset in dataset_order(group):
+        made += _pictures(group, dataset, kinds, images, count, seed)
         if "training" in kinds:
-            made.append(plots.training(group, paper, dataset))
+            made.append(plots.training(group, dataset))
     if "rates" in kinds:
-        made.append(plots.against_rate(group, paper, scores))
+        made.append(plots.against_rate(group, scores))
     if "cost" in kinds:
-        made.append(plots.against_cost(group, paper, scores))
+        made.append(plots.against_cost(group, scores))
     if "ranks" in kinds:
-        made += [ranks.critical_differences(group, paper, score) for score in scores]
+        made += [ranks.critical_differences(group, score) for score in scores]
     yield from (drawn for drawn in made if drawn is not None)
 
 
 def _pictures(
     group: Group,
-    paper: Published,
     dataset: str,
     kinds: Sequence[str],
     images: Sequence[int],
@@ -145,7 +153,7 @@ def _pictures(
 
     if not {"errors", "images"} & set(kinds):
         return []
-    sets = sample_sets(group, paper, dataset, seed)
+    sets = sample_sets(group, dataset, seed)
     made = []
     if "errors" in kinds and sets:
         shown = chosen_images(count or 2, len(sets[0].truth.index), images)
@@ -161,7 +169,7 @@ def _whole_numbers(text: str | None) -> list[int]:
     try:
         return [int(part) for part in comma_separated(text)]
     except ValueError:
-        raise BenchError(f"--images {text!r} are not whole numbers with commas between") from None
+        raise BenchError(f"--images {text!r} must be whole numbers with commas between") from None
 
 
 def _check_seed(results: Sequence[Result], seed: int | None) -> None:
@@ -174,7 +182,7 @@ def _at_rates(results: Sequence[Result], rates: str | None) -> list[Result]:
     try:
         wanted = {float(part) for part in comma_separated(rates)}
     except ValueError:
-        raise BenchError(f"--rates {rates!r} are not numbers with commas between") from None
+        raise BenchError(f"--rates {rates!r} must be numbers with commas between") from None
     known = {result.cell.rate for result in results}
     for rate in sorted(wanted - known):
         there = ", ".join(f"{one:g}" for one in sorted(known))

@@ -1,4 +1,4 @@
-"""The options that say which cells are meant, shared by all commands that take a grid."""
+"""The options that name cells, for all commands that take a grid of them."""
 
 from __future__ import annotations
 
@@ -85,26 +85,43 @@ OPTIONS = (
         metavar="FILE",
         is_eager=True,
         callback=_take_suite,
-        help="A YAML file that holds these options, or a shipped one: paper, quick.",
+        help="A YAML file with values of these options, or a suite that comes with bench: paper, quick.",
     ),
-    click.option("--methods", type=CommaSeparated(str, "method"), help="Names: prflow,baselines."),
-    click.option("--dataset", "datasets", type=CommaSeparated(str, "data set"), help="Names or paths."),
+    click.option(
+        "--methods",
+        type=CommaSeparated(str, "method"),
+        help="Names of methods, with commas between; `baselines` stands for all baselines.",
+    ),
+    click.option(
+        "--dataset",
+        "datasets",
+        type=CommaSeparated(str, "data set"),
+        help="Names or paths of data sets, with commas between.",
+    ),
     click.option(
         "--rates",
         type=CommaSeparated(float, "rate"),
         default="0.6,0.7,0.8,0.9",
         show_default=True,
-        help="Fractions missing, in (0, 1).",
+        help="Fractions of pixels that are missing, in (0, 1).",
     ),
     click.option(
-        "--seeds", type=CommaSeparated(int, "seed"), default="0", show_default=True, help="Whole numbers."
+        "--seeds",
+        type=CommaSeparated(int, "seed"),
+        default="0",
+        show_default=True,
+        help="Whole numbers, with commas between.",
     ),
     click.option("--preset", default=DEFAULT_PRESET, show_default=True, help=f"One of {', '.join(PRESETS)}."),
     click.option(
-        "--set", "overrides", multiple=True, metavar="METHOD.NAME=VALUE", help="Override one setting."
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="METHOD.NAME=VALUE",
+        help="Change one setting of a method; can be given several times.",
     ),
-    click.option("--train", type=int, help="How many training images; the preset's number otherwise."),
-    click.option("--test", type=int, help="How many test images; the preset's number otherwise."),
+    click.option("--train", type=int, help="Number of training images.  [default: the preset's]"),
+    click.option("--test", type=int, help="Number of test images.  [default: the preset's]"),
     plugin_option,
 )
 

@@ -1,4 +1,4 @@
-"""`bench merge SOURCE... --into DIR`: the results of several machines brought together."""
+"""`bench merge SOURCE... --into DIR`: the results of several machines in one folder."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import click
 
 @click.command("merge")
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE...")
-@click.option("--into", "target", required=True, type=click.Path(path_type=Path), help="Where they go.")
+@click.option(
+    "--into", "target", required=True, type=click.Path(path_type=Path), help="Folder to copy them to."
+)
 def command(sources: tuple[Path, ...], target: Path) -> int:
-    """Copy the cells of each SOURCE into one results folder; equal ones are passed over.
+    """Copy the cells of each SOURCE into one results folder. Cells that are there already are passed over.
 
-    Where two hold the same cell with another key or other numbers, or a name or a link would lead out of
-    its folder, every such cell is named, nothing is copied and the exit status is 1. A cell that failed in
-    one place gives way to the same cell that did not.
+    If a cell failed in one place and has numbers in another, the numbers are taken. Nothing is copied, and
+    the exit status is 1, if two places hold a cell with different keys or numbers, or if a name or link leads
+    out of its folder. All such cells are then listed.
     """
     from bench.store.merging import copy, plan_merge
     from bench.util.text import clean

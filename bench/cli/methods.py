@@ -1,4 +1,4 @@
-"""`bench methods`: what can be run here, with which settings, and if not, why."""
+"""`bench methods`: the methods, their settings, and whether they can be used here."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from bench.util.text import printable, unknown
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @plugin_option
 def command(names: tuple[str, ...], plugins: tuple[Path, ...]) -> int:
-    """List the methods, or those named: source, settings, what they need, whether they can be used here.
+    """List all methods, or those named: source, settings, requirements, and whether they can be used here.
 
-    A setting's default comes first, then the values that data sets and presets give it; what it means is
-    told for those named. Exit status 1: one of those named cannot be used.
+    For each setting, the default comes first, then its values for data sets and presets. The meaning of each
+    setting is shown for methods that are named. Exit status 1: a method that is named cannot be used here.
     """
     known = find_methods(plugins)
     for name in names:
@@ -40,14 +40,14 @@ def command(names: tuple[str, ...], plugins: tuple[Path, ...]) -> int:
 
 
 def hindrance(answer: Description | BenchError) -> str:
-    """Why a method cannot be used here, or ""."""
+    """Why a method cannot be used here; "" if it can."""
     if isinstance(answer, BenchError):
         return str(answer)
     return f"{', '.join(answer.absent)} not installed" if answer.absent else ""
 
 
 def lines(source: Source, answer: Description | BenchError) -> list[str]:
-    """One method in some lines."""
+    """The lines about one method."""
     why = hindrance(answer)
     usable = f"  usable    {f'no: {why}' if why else 'yes'}"
     if isinstance(answer, BenchError):
@@ -79,13 +79,13 @@ def kind(setting: Setting) -> str:
 
 
 def layers_of(answer: Description, setting: str) -> list[str]:
-    """What data sets and presets make of a setting: "cifar10 1024", "smoke 128"."""
+    """The values that data sets and presets give a setting: "cifar10 1024", "smoke 128"."""
     layers: Mapping[str, Mapping[str, Any]] = {**answer.for_dataset, **answer.presets}
     return [f"{layer} {spelled(given[setting])}" for layer, given in layers.items() if setting in given]
 
 
 def spelled(value: Any) -> str:
-    """A value as `--set` takes it; a float with at most six digits."""
+    """A value as one writes it after `--set`; a float has at most six digits."""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)

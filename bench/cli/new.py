@@ -25,7 +25,7 @@ from bench.imputer import FitContext, Imputer
 
 @dataclass
 class $title(Imputer):
-    """Every missing pixel takes the mean of what training images show there."""
+    """Every missing pixel takes the mean of the training images' observed values there."""
 
     prior: float = 1.0  # A setting: how many mid-grey observations each pixel starts with.
 
@@ -70,13 +70,13 @@ def test_it_imputes_the_mean_of_what_was_observed() -> None:
 @click.command("new")
 @click.argument("name")
 def command(name: str) -> int:
-    """Write a method that works, NAME.py, and its test, test_NAME.py, into the current folder."""
+    """Write a small working method, NAME.py, and its test, test_NAME.py, into the current folder."""
     check_name(name)
     title = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
     files = {f"{name}.py": METHOD, f"test_{name}.py": TEST}
     for file in files:
         if Path(file).exists():
-            raise BenchError(f"{file} is there already; choose another name or move it away")
+            raise BenchError(f"{file} exists already; choose another name or move it away")
     for file, template in files.items():
         Path(file).write_text(template.substitute(name=name, title=title))
         click.echo(f"wrote {file}")
@@ -85,10 +85,10 @@ def command(name: str) -> int:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that cannot be a module's, or that something else has.
+    """Check that a name can be a module's and is not taken.
 
     Raises:
-        BenchError: says which.
+        BenchError: it cannot, or it is taken.
     """
     if not name.isidentifier() or keyword.iskeyword(name) or not name.strip("_"):
         raise BenchError(f"{name!r} cannot name a Python file; use letters, digits and _, as in my_method")

@@ -10,7 +10,7 @@ import click
 
 
 class FiniteRange(click.FloatRange):
-    """A range of numbers; "nan" lies in none, and "inf" is none."""
+    """A range of finite numbers: "nan" and "inf" are refused."""
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
         number: float = super().convert(value, parameter, context)
@@ -23,7 +23,7 @@ data_dir_option = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
     envvar="BENCH_DATA",
-    help="Where data sets are looked for first; BENCH_DATA otherwise.",
+    help="Folder in which data sets are looked for first.  [default: BENCH_DATA]",
 )
 
 precision_option = click.option(
@@ -31,10 +31,10 @@ precision_option = click.option(
     default="auto",
     show_default=True,
     type=click.Choice(["auto", "float32", "bfloat16"]),
-    help="Of matrix products; auto takes bfloat16 where the hardware is faster with it.",
+    help="Precision of matrix products; auto takes bfloat16 if it is faster on this hardware.",
 )
 
-timeout_option = click.option("--timeout", type=FiniteRange(min=1), help="Seconds a fit may take.")
+timeout_option = click.option("--timeout", type=FiniteRange(min=1), help="How many seconds a fit may take.")
 
 RESULTS = Path("results/runs")
 
@@ -43,7 +43,7 @@ results_option = click.option(
     type=click.Path(path_type=Path),
     default=RESULTS,
     show_default=True,
-    help="Where results are stored.",
+    help="Folder with the results.",
 )
 
 plugin_option = click.option(
@@ -52,5 +52,5 @@ plugin_option = click.option(
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A Python file that defines a method, named after the file; may be given again.",
+    help="A Python file that defines a method of the same name; can be given several times.",
 )

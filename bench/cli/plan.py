@@ -1,4 +1,4 @@
-"""`bench plan`: the cells of a grid, what is done of them, and how long the rest may take."""
+"""`bench plan`: the cells of a grid, which of them are done, and how long the others may take."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEFT_ALONE = ("done", "failed")
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Cells at a time, as `bench run` is given it.",
+    help="How many cells run at a time, as for `bench run`.",
 )
 @precision_option
 @timeout_option

@@ -1,4 +1,4 @@
-"""`bench prepare`: data and judges fetched ahead of time, for machines without a network."""
+"""`bench prepare`: data and judges downloaded ahead of time, for machines without a network."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from bench.util.text import clean
 
 
 @click.command("prepare")
-@click.option("--dataset", "names", default=",".join(BUILT_IN), show_default=True, help="Which, by commas.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where to look and to download to.")
+@click.option(
+    "--dataset", "names", default=",".join(BUILT_IN), show_default=True, help="Names, with commas between."
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder to look in and to download to.")
 def command(names: str, data_dir: Path | None) -> int:
-    """Download and decode data sets, and get their judges ready. Exit status 1 if any of it failed."""
+    """Download and decode data sets, and get their judges ready. Exit status 1: some of it failed."""
     if data_dir is not None:
         data_dir = expanded(data_dir)
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -45,7 +47,7 @@ def _prepare(name: str, data_dir: Path | None) -> bool:
         f"{shown}: {len(dataset.train):,} train, {len(dataset.test):,} test ({kind}), {dataset.fingerprint}"
     )
     if name not in BUILT_IN:
-        click.echo(f"{shown}: no judge knows its images; a run measures RMSE, and neither FID nor SCC")
+        click.echo(f"{shown}: there is no judge for its images, so a run measures RMSE only")
         return True
     try:
         from bench.judges.finding import judge_at_hand, judge_for

@@ -13,16 +13,16 @@ from bench.cli.stored import choose_results, filter_options, grouped, stored_bel
 @click.command("report")
 @results_option
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="Where the page goes.  [default: RESULTS/report]"
+    "--output", type=click.Path(path_type=Path), help="Folder for the page.  [default: RESULTS/report]"
 )
 @filter_options
-@click.option("--compare", type=click.Choice(["published"]), help="Set the paper's numbers beside ours.")
+@click.option("--compare", type=click.Choice(["published"]), help="Show the paper's numbers beside ours.")
 @click.option(
     "--images",
     type=click.IntRange(min=1),
     default=24,
     show_default=True,
-    help="How many of the stored test images, evenly spaced; more make a larger page.",
+    help="How many stored test images to show, evenly spaced; more make a larger page.",
 )
 def command(
     results: Path,
@@ -35,15 +35,15 @@ def command(
 ) -> int:
     """Write stored results as one HTML page that needs no network.
 
-    It has the tables, to sort and filter; curves; test images through all methods and rates; failures;
-    origins; citations; and the command for each number. Exit status 1: a cell on the page failed.
+    The page shows tables that can be sorted and filtered, curves, test images of all methods and rates,
+    failed cells, where the numbers come from, citations, and for each cell the command that runs it again.
+    Exit status 1: a cell on the page failed.
     """
     root = stored_below(results)
     chosen = choose_results(root, preset, datasets, methods)
     from bench.report.html.page import render
-    from bench.report.published import prflow_paper
 
-    page = render(grouped(chosen), prflow_paper(), root, compare is not None, images)
+    page = render(grouped(chosen), root, compare is not None, images)
     path = (output or results / "report") / "index.html"
     write_output(path, page)
     click.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")

@@ -1,4 +1,4 @@
-"""`bench reproduce CELL`: a stored cell run again from its own record, the numbers compared."""
+"""`bench reproduce CELL`: run a stored cell again from its own record and compare the numbers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from bench.errors import BenchError
 
 @click.command("reproduce")
 @click.argument("cell", metavar="CELL")
-@click.option("--dataset", metavar="PATH", help="The data set, where it is known by its path only.")
-@click.option("--device", help="Where to compute; as recorded otherwise.")
-@click.option("--timeout", type=FiniteRange(min=1), help="Seconds the fit may take; as recorded otherwise.")
+@click.option("--dataset", metavar="PATH", help="Path of the data set, if it is one of your own.")
+@click.option("--device", help="Where to compute.  [default: as recorded]")
+@click.option(
+    "--timeout", type=FiniteRange(min=1), help="How many seconds the fit may take.  [default: as recorded]"
+)
 @plugin_option
 @data_dir_option
 @results_option
@@ -30,9 +32,9 @@ def command(
 ) -> int:
     """Run a stored cell again from its own record and say how far each number differs.
 
-    CELL is as for `bench show`. Settings, seed, sizes, precision, threads, device and deadline are those of
-    the record; what cannot be as it was is told. Nothing is stored. A number is exact, within the stored 95 %
-    interval (within 1 % where it has none), or off. Exit status 1: one is off.
+    CELL is as for `bench show`. Settings, seed, sizes, precision, threads, device and deadline are taken from
+    the record; if one of them must differ, a line says so. Nothing is stored. Each number is exact, within
+    the stored 95 % interval (within 1 % if it has none), or off. Exit status 1: a number is off.
     """
     from bench.review.lookup import find_cell
     from bench.review.reproduction import compare, prepare
@@ -46,10 +48,12 @@ def command(
         raise BenchError(f"{clean(str(path))} {error}; there is nothing to run again") from None
     again = prepare(stored, plugins, dataset, data_dir, device, timeout)
     for remark in again.remarks:
-        click.echo(f"not as it was: {clean(remark)}")
+        click.echo(f"differs from the record: {clean(remark)}")
     now = again.run()
     if now.stopped and not stored.stopped:
-        click.echo(f"not as it was: the fit ended early now ({now.stopped}); a longer --timeout lets it end")
+        click.echo(
+            f"differs from the record: the fit was ended early ({now.stopped}); give a longer --timeout"
+        )
     comparisons = compare(stored, now)
     for one in comparisons:
         click.echo(f"{clean(one.metric)}: {clean(one.text)}")

@@ -1,4 +1,4 @@
-"""`bench rescore`: stored imputations scored again, without fitting anything."""
+"""`bench rescore`: score stored imputations again, without fitting anything."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from bench.util.text import clean
 def command(
     data_dir: Path | None, preset: str | None, datasets: str | None, methods: str | None, results: Path
 ) -> int:
-    """Score stored imputations again, by the judges and metrics that are there now.
+    """Score stored imputations again, with the judges and metrics that are installed now.
 
-    For when FaceNet's weights, a better ResNet18 or a metric came after the runs: nothing is fitted again.
-    The RMSE must come out as stored, which proves an imputation to be the result's own. A data set that is
-    known by its path only is named by the path. Exit status 1: a cell could not be scored; it is as it was.
+    Use it after you have added FaceNet's weights, a better ResNet18 or a metric: nothing is fitted again. The
+    RMSE must be the stored one; this proves that the imputation belongs to the result. For a data set of your
+    own, give its path. Exit status 1: a cell could not be scored; its result is left as it was.
     """
     from bench.datasets import called
     from bench.review.rescoring import rescore
@@ -36,7 +36,7 @@ def command(
         try:
             now = rescore(stored, given.get(stored.cell.dataset), data_dir)
         except Exception as error:
-            # A file from elsewhere can raise nearly anything, which must not cost the other cells.
+            # A damaged file can raise nearly any error, and the other cells must be scored all the same.
             refused += 1
             why = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
             click.echo(f"{title}: left as it was: {clean(why)}", err=True)
@@ -47,7 +47,7 @@ def command(
 
 
 def _told(name: str, before: Metric, now: Metric) -> str:
-    """What became of one metric; "" where its number prints as before."""
+    """How one metric changed; "" if its number is printed as before."""
     if now.value is None:
         return f"{clean(name)} none ({now.reason})"
     old, new = ("none" if value is None else f"{value:.4g}" for value in (before.value, now.value))

@@ -21,12 +21,12 @@ from bench.grid.grid import Grid
     type=click.Choice(["all", "failed"]),
     is_flag=False,
     flag_value="all",
-    help="Run cells again that have a result; `--rerun failed`: only those whose result is a failure.",
+    help="Run cells again that have a result; with `--rerun failed` only those that failed.",
 )
 @click.option(
     "--tensorboard",
     is_flag=True,
-    help="Write each cell's losses and scores for TensorBoard too, to RESULTS/tensorboard.",
+    help="Also write the losses and scores of each cell for TensorBoard, to RESULTS/tensorboard.",
 )
 @data_dir_option
 @results_option

@@ -1,4 +1,4 @@
-"""`bench show CELL`: all that is stored of one cell."""
+"""`bench show CELL`: everything that is stored about one cell."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from bench.cli.stored import stored_below
 @data_dir_option
 @results_option
 def command(cell: str, plugins: tuple[Path, ...], data_dir: Path | None, results: Path) -> int:
-    """Show all that is stored of one cell: its numbers, settings, origin, traceback and the end of its log.
+    """Show what is stored about one cell: numbers, settings, origin, traceback, and the end of its log.
 
-    CELL is dataset/mechanism-rate/method/seed-n below the results, or the path of a cell's folder. Exit
+    CELL is DATASET/MECHANISM-RATE/METHOD/seed-N, as below the results, or the path of the cell's folder. Exit
     status 1: the cell is not done.
     """
     from bench.report.cell import file_lines, log_lines, result_lines

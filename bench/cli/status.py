@@ -1,4 +1,4 @@
-"""`bench status`: what is done, running, failed and missing, and why a stored cell does not count."""
+"""`bench status`: which cells are done, running, failed or missing, and why a stored one does not count."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from bench.grid.grid import Grid
 @data_dir_option
 @results_option
 def command(grid: Grid, data_dir: Path | None, results: Path) -> int:
-    """Say where each cell stands: done, running, failed, outdated or missing; and why.
+    """Show the state of each cell: done, running, failed, outdated or missing; and why.
 
-    With the options of a grid, the cells that it asks for; without, all that have a folder in the results.
-    Outdated is a number whose settings, code, protocol or pixels are not those that would run now; the
-    reasons tell which. Exit status 1: not all of them are done.
+    With options that name methods and data sets, these cells are shown; without, all cells in the results. A
+    cell is outdated if its number was made with other settings, code, protocol or pixels than a run would use
+    now; a line says which. Exit status 1: not all cells are done.
     """
     from bench.review.status import STATES, of_plan, of_store
 
-    # Half a grid is a mistake, which `cells` tells; nothing at all means whatever is stored.
+    # If only some options are given, `cells` says which are missing. Without any, all stored cells are meant.
     if grid.overrides or {*grid.asked["from"].values()} - {"default"}:
         standings = of_plan(grid.cells(), results, data_dir)
     else:

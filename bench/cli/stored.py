@@ -1,4 +1,4 @@
-"""What the commands that read stored results share: which of them are wanted."""
+"""What the commands share that read stored results: which results are wanted, and writing files."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 
 MEASURED = RESULTS.with_name("measured")
-"""The published results that come with a checkout."""
+"""The measured results that come with a checkout."""
 
 
 def stored_below(root: Path) -> Path:
-    """The folder to read: this one, or the measured results while the default one holds none yet."""
+    """The folder to read: `root`, or the measured results if `root` is the default and has no results yet."""
     if root != RESULTS or not MEASURED.is_dir():
         return root
     if any("result.json" in names for _, names in folders_below(root)):
         return root
-    click.echo(f"{root} holds no results yet; these are the measured ones of {MEASURED}", err=True)
+    click.echo(f"{root} has no results yet; these are the measured ones in {MEASURED}", err=True)
     return MEASURED
 
 
 def write_output(path: Path, text: str) -> None:
-    """Write what a command makes of stored results, in UTF-8.
+    """Write an output of a command, in UTF-8.
 
     Raises:
         BenchError: it cannot be written.
     """
-    # Encoded before the file is opened, which empties what was there.
+    # Encoded first, because opening the file empties it.
     content = text.encode(errors="replace")
     with writing_output():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def write_output(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def writing_output() -> Iterator[None]:
-    """Within it, a file that cannot be written is a BenchError which says what to do."""
+    """Inside, a file that cannot be written raises a BenchError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -73,21 +73,21 @@ def say_rekeyed(results: Iterable[Result]) -> None:
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--preset, --dataset and --methods, for results that are there."""
+    """Give a command --preset, --dataset and --methods, which select stored results."""
     for option in (
-        click.option("--methods", help="Only these methods."),
-        click.option("--dataset", "datasets", help="Only these data sets."),
-        click.option("--preset", help="Only these presets."),
+        click.option("--methods", help="Only these methods, with commas between."),
+        click.option("--dataset", "datasets", help="Only these data sets, with commas between."),
+        click.option("--preset", help="Only these presets, with commas between."),
     ):
         command = option(command)
     return command
 
 
 def choose_results(root: Path, preset: str | None, datasets: str | None, methods: str | None) -> list[Result]:
-    """The results below a folder that are wanted; a warning for each file that is left out.
+    """The results below a folder that are wanted. Each file that is left out gets a warning.
 
     Raises:
-        BenchError: there are none, or none of a name.
+        BenchError: there are no results, or none of a preset, data set or method that is named.
     """
     from bench.datasets import called
     from bench.plugins.registry import BASELINES
@@ -112,7 +112,7 @@ def choose_results(root: Path, preset: str | None, datasets: str | None, methods
 
 
 def _choose(results: Sequence[Result], kind: str, wanted: list[str], root: Path) -> Sequence[Result]:
-    """The results whose preset, data set or method is one of the names; all of them without names."""
+    """The results whose preset, data set or method is one of the names; without names, all results."""
     known = sorted({getattr(result.cell, kind) for result in results})
     for name in wanted:
         if results and name not in known:
@@ -122,7 +122,7 @@ def _choose(results: Sequence[Result], kind: str, wanted: list[str], root: Path)
 
 
 def grouped(results: Sequence[Result]) -> list[Group]:
-    """The groups that can be compared; a warning for each result that is left out as a repetition."""
+    """The groups that can be compared. A result that is left out as a repetition gets a warning."""
     from bench.report.groups import group_results
 
     groups, warnings = group_results(results)

@@ -1,4 +1,4 @@
-"""bench table: Tables 1-3 and the costs, from stored results."""
+"""`bench table`: Tables 1-3 and the costs, from stored results."""
 
 from __future__ import annotations
 
@@ -28,16 +28,22 @@ if TYPE_CHECKING:
 
 FORMATS = ("csv", "latex", "markdown")
 WRITTEN = ".written"
-"""In the output folder: what was written there, a path a line."""
+"""A file in the output folder that lists the files written there, one path a line."""
 
 
 @click.command(name="table")
 @results_option
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="Where the files go.  [default: RESULTS/tables]"
+    "--output", type=click.Path(path_type=Path), help="Folder for the files.  [default: RESULTS/tables]"
 )
-@click.option("--compare", type=click.Choice(["published"]), help="Set the paper's numbers beside ours.")
-@click.option("--format", "formats", default=",".join(FORMATS), show_default=True)
+@click.option("--compare", type=click.Choice(["published"]), help="Show the paper's numbers beside ours.")
+@click.option(
+    "--format",
+    "formats",
+    default=",".join(FORMATS),
+    show_default=True,
+    help="Which files, with commas between.",
+)
 @filter_options
 def command(
     results: Path,
@@ -50,14 +56,13 @@ def command(
 ) -> int:
     """Print Tables 1-3 and the costs from stored results, and write them as CSV, LaTeX and Markdown.
 
-    BibTeX of the methods and data sets goes beside the LaTeX. Files of an earlier call that this one does
-    not write again are removed.
+    With the LaTeX comes BibTeX of the methods and data sets. Files that an earlier call wrote and this one
+    does not write are removed.
 
-    Exit status 1: a cell in the tables failed. What was not run is shown, but was not asked for.
+    Exit status 1: a cell in the tables failed. Cells that were never run do not count as failed.
     """
     from rich.console import Console
 
-    from bench.report.published import prflow_paper
     from bench.report.tables import build_tables
     from bench.report.terminal import print_tables
 
@@ -66,7 +71,7 @@ def command(
         if name not in FORMATS:
             raise BenchError(unknown("format", name, FORMATS))
     chosen = choose_results(stored_below(results), preset, datasets, methods)
-    sets = build_tables(grouped(chosen), prflow_paper(), compare is not None)
+    sets = build_tables(grouped(chosen), compare is not None)
     console = Console(highlight=False, emoji=False, markup=False)
     for one in sets:
         print_tables(one, console)
@@ -77,7 +82,7 @@ def command(
 
 
 def _write(sets: list[TableSet], folder: Path, formats: list[str]) -> list[Path]:
-    """Write the chosen formats; returns the files in the order they were written."""
+    """Write the chosen formats. Returns the files in the order in which they were written."""
     from bench.report.citations import bibliography
     from bench.report.groups import folder_names
     from bench.report.latex import latex_document, latex_table
@@ -106,9 +111,9 @@ def _write(sets: list[TableSet], folder: Path, formats: list[str]) -> list[Path]
 
 
 def _remove_earlier(folder: Path, kept: Container[Path]) -> None:
-    """Remove what an earlier call noted in `WRITTEN`, and the folders that this leaves empty.
+    """Remove the files that an earlier call listed in `WRITTEN`, and the folders that become empty.
 
-    A group's folder that outlives its group would still give a document its old numbers.
+    If the folder of a group stayed when the group is gone, a document would still show its old numbers.
     """
     try:
         noted = (folder / WRITTEN).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -116,7 +121,7 @@ def _remove_earlier(folder: Path, kept: Container[Path]) -> None:
         return
     for name in noted:
         path = folder / name
-        # The note is a file like any other: nothing outside the folder goes, whatever it says.
+        # Anyone can write the list, so nothing outside the folder is removed, whatever the list says.
         outside = Path(name).is_absolute() or ".." in Path(name).parts
         if outside or path in kept or not path.is_file():
             continue

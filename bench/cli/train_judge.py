@@ -9,16 +9,18 @@ import click
 
 @click.command("train-judge")
 @click.argument("dataset")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the data is; else BENCH_DATA.")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Folder with the data.  [default: BENCH_DATA]"
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the weights; else the cache.",
+    help="Folder for the weights.  [default: the cache folder]",
 )
 def command(dataset: str, data_dir: Path | None, output: Path | None) -> int:
     """Train the classifier that judges DATASET (mnist or cifar10) on its complete training images.
 
-    A training that was killed goes on where it was.
+    If a training was killed, the next call continues it.
     """
     from bench.judges.training import train_judge
 

@@ -31,7 +31,7 @@ Loader = Callable[[Path | None], Dataset]
 
 
 def called(name: str) -> str:
-    """What a data set is called in results: its name, or the last part of its path, without .npz."""
+    """The name of a data set in results: its name, or the last part of its path without .npz."""
     from bench.util.text import clean
 
     path = expanded(name)
@@ -44,12 +44,12 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
     """Read a data set.
 
     Args:
-        name: `mnist`, `cifar10`, `celeba`; a path to an .npz file or a folder of images; or a name that
+        name: `mnist`, `cifar10` or `celeba`; the path of an .npz file or a folder of images; or a name that
             a plugin registers under the entry-point group "bench.datasets".
-        data_dir: where the files are; BENCH_DATA, then the cache folder, where it is None.
+        data_dir: the folder with the files. If None, BENCH_DATA and then the cache folder are searched.
 
     Raises:
-        BenchError: the name is unknown, or a file is missing, damaged or unfit.
+        BenchError: the name is unknown, or a file is missing, damaged or not suitable.
     """
     check_name(name)
     if name in BUILT_IN:
@@ -64,9 +64,7 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is no data set's and cannot be a path, or a path that would pass for another's name.
-
-    Nothing is read.
+    """Check that a name is a data set's, or a path that cannot be confused with one. Reads no file.
 
     Raises:
         BenchError: the name is unknown; the message offers the nearest known one. Or it is a path that
@@ -80,7 +78,7 @@ def check_name(name: str) -> None:
     if "/" in name or name.endswith(".npz") or (name not in plugins and Path(name).is_dir()):
         own = called(name)
         if own in (*BUILT_IN, *plugins):
-            raise BenchError(f"{name} would pass for the data set {own} in results and tables; rename it")
+            raise BenchError(f"{name} would look like the data set {own} in results and tables; rename it")
         return
     if name not in plugins:
         refusal = unknown("data set", name, [*BUILT_IN, *plugins])
@@ -88,7 +86,7 @@ def check_name(name: str) -> None:
 
 
 def is_named(name: str) -> bool:
-    """Whether it is a data set's name, built in or a plugin's, and so no path. Raises as `registered`."""
+    """Whether it is a built-in or plugin's data set, and so not a path. Raises as `registered`."""
     return name in BUILT_IN or name in registered()
 
 
@@ -101,7 +99,7 @@ def judge_of(name: str) -> str | None:
 
 
 def registered() -> dict[str, EntryPoint]:
-    """The data sets of installed plugins, by name; none of them is imported.
+    """The data sets of installed plugins by name, without importing them.
 
     Raises:
         BenchError: a name is used twice.

@@ -45,13 +45,13 @@ REMEDY = f"run `bench prepare`, or put {ARCHIVE} or a folder img_align_celeba/ o
 
 
 def load(data_dir: Path | None = None) -> Dataset:
-    """Read CelebA, uint8 (N, 3, 32, 32), no labels: in file order, split as `train_count` says.
+    """Read CelebA, uint8 (N, 3, 32, 32), without labels, in file order, split as `train_count` says.
 
-    `official` where it was read from the official archive.
+    It is `official` if it was read from the official archive.
 
     Args:
-        data_dir: a folder with, in it or in its `celeba/`, the archive or the folder `img_align_celeba/`;
-            BENCH_DATA where it is None; then the cache folder. Where neither has them, a folder that holds
+        data_dir: a folder with the archive or the folder `img_align_celeba/`, in it or in its `celeba/`. If
+            None, BENCH_DATA is taken. The cache folder is searched next, and last a data folder that holds
             nothing but images with CelebA's own names.
 
     Raises:
@@ -69,7 +69,7 @@ def load(data_dir: Path | None = None) -> Dataset:
 
 
 def locate(data_dir: Path | None = None) -> Path | None:
-    """The archive or the folder of images that CelebA is read from; None where there is none."""
+    """The archive or the folder of images that CelebA is read from; None if there is none."""
     places = data_folders(data_dir)
     for given in places:
         for archive in (given / ARCHIVE, given / "celeba" / ARCHIVE):
@@ -81,7 +81,7 @@ def locate(data_dir: Path | None = None) -> Path | None:
         for folder in named:
             if folder.is_dir() and list_images(folder):
                 return folder
-    # A folder of another name may hold anyone's pictures.
+    # A folder with another name may hold other pictures.
     return next((given for given in places if _holds_only_celeba(given)), None)
 
 
@@ -91,7 +91,7 @@ def _holds_only_celeba(folder: Path) -> bool:
 
 
 def listing(data_dir: Path | None = None) -> Listing:
-    """What `bench datasets` says of it."""
+    """What `bench datasets` says about it."""
     source = locate(data_dir)
     official = source is None or source.name == ARCHIVE
     count = OFFICIAL if source is None or official else len(list_images(source))
@@ -109,10 +109,10 @@ def listing(data_dir: Path | None = None) -> Listing:
 
 
 def download(folder: Path) -> None:
-    """Fetch the official archive into a folder's `celeba/`, or go on with it, through gdown (1.4 GB).
+    """Download the official archive (1.4 GB) into `celeba/` below a folder, or the rest of it, with gdown.
 
     Raises:
-        BenchError: the network fails, or what came is not the published file.
+        BenchError: the network fails, or the download is not the published file.
     """
     import gdown
 
@@ -130,9 +130,9 @@ def download(folder: Path) -> None:
 
 
 def train_count(count: int) -> int:
-    """How many of the images, in file order, are for training; the rest are for testing.
+    """How many of the images, in file order, are for training; the others are for testing.
 
-    The first 100,000 (PRFlow paper, Section 4). Where there are no more than that, 80 % of them.
+    The first 100,000 (PRFlow paper, Section 4); if there are no more images than that, 80 % of them.
 
     Raises:
         BenchError: there are fewer than two images to split.
@@ -172,7 +172,7 @@ def _from_archive(archive: Path, target: Path) -> None:
     with archive.open("rb") as stream:
         if hashlib.file_digest(stream, "md5").hexdigest() != published()[1]:
             raise BenchError(
-                f"{archive} is truncated or altered: its MD5 is not the published one; fetch it anew"
+                f"{archive} is truncated or altered: its MD5 is not the published one; download it again"
             )
     # Images are read from the archive in place; nothing is unpacked.
     with zipfile.ZipFile(archive) as members:

@@ -35,7 +35,7 @@ ARCHIVE = "cifar-10-python.tar.gz"
 BATCHES = "cifar-10-batches-py"
 BATCH_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 LARGEST_BYTES = 50_000_000
-"""More than any batch; of what claims to be larger, no more than this is read."""
+"""More than any batch has; no more than this is read of a larger file."""
 SHAPE = (3, 32, 32)
 JUDGE = "resnet18"
 """The classifier that judges these images."""
@@ -52,11 +52,11 @@ REMEDY = f"run `bench prepare`, or put {ARCHIVE} or cifar10/{{train,test}}/<clas
 def load(data_dir: Path | None = None) -> Dataset:
     """Read CIFAR-10: train uint8 (50000, 3, 32, 32), test (10000, 3, 32, 32), labels 0 to 9.
 
-    `official` where it was read from the Python batches. Of image files there may be fewer.
+    It is `official` if it was read from the Python batches. A folder of image files may hold fewer images.
 
     Args:
-        data_dir: a folder with, in it or in its `cifar10/`, the archive, the unpacked batches, or
-            `{train,test}/<class>/*.png` or `*.jpg`; BENCH_DATA where it is None; then the cache folder.
+        data_dir: a folder with the archive, the unpacked batches, or `{train,test}/<class>/*.png` or `*.jpg`,
+            in it or in its `cifar10/`. If None, BENCH_DATA is taken. The cache folder is searched next.
 
     Raises:
         BenchError: nothing is found, or a file is missing, damaged or not the published one.
@@ -76,7 +76,7 @@ def _read_from(source: Path) -> Dataset:
         files = [source / name for name in BATCH_FILES]
         for path in files:
             if not path.is_file():
-                raise BenchError(f"{path} is missing; unpack {ARCHIVE} anew")
+                raise BenchError(f"{path} is missing; unpack {ARCHIVE} again")
         return cached_dataset(
             "cifar10", "python batches", files, partial(_from_folder, source), official=True
         )
@@ -102,7 +102,7 @@ def locate(data_dir: Path | None = None) -> Path | None:
 
 
 def listing(data_dir: Path | None = None) -> Listing:
-    """What `bench datasets` says of it."""
+    """What `bench datasets` says about it."""
     source = locate(data_dir)
     images = source is not None and (source / "train").is_dir()
     counts = (50_000, 10_000)
@@ -120,10 +120,10 @@ def listing(data_dir: Path | None = None) -> Listing:
 
 
 def download(folder: Path) -> None:
-    """Fetch the official archive into a folder.
+    """Download the official archive into a folder.
 
     Raises:
-        BenchError: the network fails, or what came is not the published file.
+        BenchError: the network fails, or the download is not the published file.
     """
     from bench.datasets.download import fetch
 
@@ -138,7 +138,7 @@ def _from_archive(archive: Path, target: Path) -> None:
         with tarfile.open(archive) as members:
             for member in members:
                 folder, _, name = member.name.rpartition("/")
-                # A link is no batch, wherever it leads.
+                # A link is never read, wherever it leads.
                 wanted = folder == BATCHES and name in BATCH_FILES and member.isfile()
                 stream = members.extractfile(member) if wanted else None
                 if stream is not None:
@@ -156,7 +156,7 @@ def _from_folder(folder: Path, target: Path) -> None:
 
 
 def _write(contents: dict[str, bytes], origin: Path, target: Path) -> None:
-    # A pickle can run any code, so none is opened before its published MD5 has matched.
+    # A pickle can run any code, so it is opened only if its MD5 is the published one.
     published = published_checksums()
     for name, content in contents.items():
         if hashlib.md5(content, usedforsecurity=False).hexdigest() != published[name]:

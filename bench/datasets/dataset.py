@@ -20,15 +20,15 @@ class Dataset:
     """Complete images of one size, split in train and test.
 
     Attributes:
-        name: as the user gave it.
+        name: the name or path that the user gave.
         train, test: uint8 (N, C, H, W), C 1 or 3; may be a read-only memory map.
         train_labels, test_labels: int64 (N,), or None.
         official: the pixels come from the official files, whose checksums were verified.
-        display_name: how tables and figures spell it; "" for `name`.
-        citation: BibTeX of its source, or "".
+        display_name: its spelling in tables and figures; "" if it is `name`.
+        citation: BibTeX of its source; "" if there is none.
 
     Raises:
-        BenchError: the arrays are not as above.
+        BenchError: an array does not have such a shape or type.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """ "sha256:" and the hash over shapes and complete pixels of train and test, labels left out."""
+        """ "sha256:" and the hash of the shapes and complete pixels of train and test, without labels."""
         digest = hashlib.sha256()
         for part, pixels in (("train", self.train), ("test", self.test)):
             digest.update(f"{part} {' '.join(map(str, pixels.shape))}\n".encode())
@@ -82,9 +82,9 @@ def size_of(pixels: Pixels) -> str:
 
 
 def subset(length: int, size: int | None) -> NDArray[np.int64]:
-    """Which images a smaller problem takes: evenly spaced, floor(i * length / size), whatever the seed.
+    """Which images a smaller problem takes: evenly spaced, floor(i * length / size), for every seed.
 
-    Files may be sorted by class, so the first images would not do.
+    Files may be sorted by class, so the first images would not represent all of them.
 
     Args:
         length: how many images there are.

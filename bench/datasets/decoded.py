@@ -1,4 +1,4 @@
-"""Image files decoded once, and kept in the cache folder as arrays to be memory-mapped."""
+"""Image files, decoded once and kept in the cache folder as arrays that can be memory-mapped."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def cached_dataset(
     build: Callable[[Path], None],
     official: bool = False,
 ) -> Dataset:
-    """A data set from its decoded copy, which is made first where there is none.
+    """A data set from its decoded copy. If there is no copy yet, it is made first.
 
-    The copy belongs to the files' paths, sizes and times of change, and to the recipe. It is made beside
-    its place and moved there whole, so that two processes may do it at once.
+    A copy is found by the paths, sizes and times of change of the files, and by the recipe. It is made under
+    another name and then renamed, so that two processes may make it at the same time.
 
     Args:
-        recipe: how the files become arrays; another recipe gets another copy.
-        files: all that the arrays are made from.
-        build: writes `train.npy` and `test.npy`, and the labels' files where there are labels, to a folder.
+        recipe: how the files become arrays; each recipe has its own copy.
+        files: all files that the arrays are made from.
+        build: writes `train.npy` and `test.npy` to a folder, and the files of labels if there are labels.
 
     Raises:
         BenchError: the cache folder cannot be written, the copy is damaged, or as `build` raises.
@@ -88,13 +88,13 @@ def decode(
     """Decode many images into one .npy file.
 
     Args:
-        label: what the display says is decoded.
-        items: the images' paths, or whatever `read` takes.
+        label: the name of the images in the progress display.
+        items: the paths of the images, or what `read` takes instead.
         read: gives one image, uint8 (C, H, W).
         shape: (C, H, W).
         target: the .npy file to write, uint8 (len(items), C, H, W).
     """
-    # Written in order rather than through a memory map, where a full disk would kill the process.
+    # Written in order and not through a memory map, because there a full disk would kill the process.
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(items), *shape)}
     with target.open("wb") as file, ThreadPoolExecutor() as pool:
         write_array_header_1_0(file, header)
@@ -104,7 +104,7 @@ def decode(
 
 
 def progress(label: str, starts: range, total: int) -> Iterable[int]:
-    """Yield each start of a block while a display on the terminal follows; one plain line elsewhere."""
+    """Yield each start of a block and show the progress; if there is no terminal, print one plain line."""
     if not sys.stderr.isatty():
         print(f"{label}: {total} images", file=sys.stderr)
         return starts
@@ -115,14 +115,14 @@ def progress(label: str, starts: range, total: int) -> Iterable[int]:
 
 
 def read_image(source: Path | IO[bytes], path: Path | str) -> Image.Image:
-    """Decode one image, in the mode it has.
+    """Decode one image, without changing its mode.
 
     Args:
         source: the file, or a stream of its content.
-        path: what a message calls it.
+        path: its name in messages.
 
     Raises:
-        BenchError: it is not a whole image.
+        BenchError: it is not a complete image.
     """
     try:
         with Image.open(source) as image:
@@ -137,7 +137,7 @@ def read_image(source: Path | IO[bytes], path: Path | str) -> Image.Image:
         zlib.error,
         Image.DecompressionBombError,
     ) as error:
-        raise BenchError(f"{path} is not a whole image; replace or remove it") from error
+        raise BenchError(f"{path} is not a complete image; replace or remove it") from error
 
 
 def channels_first(image: Image.Image) -> Pixels:
@@ -147,7 +147,7 @@ def channels_first(image: Image.Image) -> Pixels:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The .png and .jpg files in a folder, by name; hidden ones left out."""
+    """The .png and .jpg files in a folder, sorted by name, without hidden ones."""
     with os.scandir(folder) as entries:
         names = [
             entry.name
@@ -158,7 +158,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def list_folders(folder: Path) -> list[Path]:
-    """The folders in a folder, by name; hidden ones left out."""
+    """The folders in a folder, sorted by name, without hidden ones."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
     return [folder / name for name in sorted(names)]

@@ -1,4 +1,4 @@
-"""Fetching the official files: to a name of their own first, verified, then renamed."""
+"""Downloads of the official files: under another name first, then verified, then renamed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ CHUNK = 1 << 18
 
 
 def fetch(url: str, target: Path, md5: str) -> None:
-    """Download a file, going on where an earlier try stopped; `target` appears only when it is whole.
+    """Download a file, or the rest of it after an earlier try. `target` appears only when it is complete.
 
     Args:
-        url: where it is.
-        target: where to put it; what has come so far lies beside it, named `.part`.
+        url: the address of the file.
+        target: the path to write. An incomplete download lies beside it, with `.part` added to its name.
         md5: the published checksum.
 
     Raises:
@@ -39,7 +39,7 @@ def fetch(url: str, target: Path, md5: str) -> None:
         ):
             _copy(response, file, target.name)
     except urllib.error.HTTPError as error:
-        # 416: there is nothing beyond what is here already.
+        # 416: the server has nothing beyond what was downloaded before.
         if error.code != 416:
             raise refusal(target, url, f"the server answers {error.code}") from error
     except (OSError, http.client.HTTPException) as error:
@@ -64,16 +64,16 @@ def _copy(response: http.client.HTTPResponse, file: BinaryIO, name: str) -> None
             file.write(chunk)
             display.advance(task, len(chunk))
     if total is not None and file.tell() < total:
-        raise ConnectionError("the connection broke; the next try goes on from there")
+        raise ConnectionError("the connection broke; the next try continues from there")
 
 
 def partial_name(target: Path) -> Path:
-    """Where a file lies until it is whole."""
+    """The path of a file while it is incomplete."""
     return target.with_name(f"{target.name}.part")
 
 
 def accept(target: Path, md5: str, url: str) -> None:
-    """Give a download its name if it is the published file; drop it if not.
+    """Give a download its name if it is the published file; delete it if not.
 
     Raises:
         BenchError: its MD5 is not the published one.
@@ -83,13 +83,13 @@ def accept(target: Path, md5: str, url: str) -> None:
         same = hashlib.file_digest(file, "md5").hexdigest() == md5
     if not same:
         part.unlink()
-        raise refusal(target, url, "what came is not the published file")
+        raise refusal(target, url, "the download is not the published file")
     part.replace(target)
 
 
 def refusal(target: Path, url: str, reason: str) -> BenchError:
-    """The error for a file that could not be fetched: what failed, and what to put where."""
+    """The error for a failed download: what failed, and which file to put where."""
     reason = " ".join(reason.split())
     return BenchError(
-        f"{target.name} cannot be fetched ({reason}); get it from {url} and put it in {target.parent}"
+        f"{target.name} cannot be downloaded ({reason}); get it from {url} and put it in {target.parent}"
     )

@@ -1,4 +1,4 @@
-"""Where data is looked for, and what is known of it before it is read."""
+"""Where data is looked for, and what is known about it before it is read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.util.files import expanded
 
 
 def data_folder(data_dir: Path | None = None) -> Path | None:
-    """The user's data folder: `data_dir`, or BENCH_DATA, or None where neither is given.
+    """The user's data folder: `data_dir`, else BENCH_DATA, else None.
 
     Raises:
         BenchError: it is not a folder.
@@ -28,27 +28,27 @@ def data_folder(data_dir: Path | None = None) -> Path | None:
 
 
 def data_folders(data_dir: Path | None = None) -> list[Path]:
-    """Where a set that the package lacks is looked for, in order: the user's folder, the cache."""
+    """The folders in which data sets that the package lacks are looked for: the user's, then the cache."""
     folders = (data_folder(data_dir), cache_dir())
     return [folder for folder in folders if folder is not None and folder.is_dir()]
 
 
 def weights_folder() -> Path:
-    """Where judges trained on this machine are kept."""
+    """The folder of the judges that were trained on this machine."""
     return cache_dir() / "judges"
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What is known of a data set without reading its images.
+    """What is known about a data set without reading its images.
 
     Attributes:
-        path: where it would be read from; None where it is not found.
-        train, test: how many images.
-        shape: "1x28x28", channels, height and width.
-        official: the official files were found (or would be fetched); they are verified when read.
-        source: where it comes from.
-        license: under what terms.
+        path: the file or folder that it would be read from; None if it is not found.
+        train, test: the numbers of images.
+        shape: channels, height and width, such as "1x28x28".
+        official: the official files were found (or would be downloaded); they are verified when read.
+        source: the address that it comes from.
+        license: the terms of its use.
     """
 
     name: str

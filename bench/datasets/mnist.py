@@ -38,7 +38,7 @@ CITATION = """@article{lecun1998gradient,
   year = {1998}
 }"""
 LARGEST_BYTES = 50_000_000
-"""More than the largest file unpacked; of what packs more, no more than this is unpacked."""
+"""More than the largest file has; no more than this is unpacked of any file."""
 SUBFOLDERS = ("", "mnist", "MNIST/raw")
 PACKAGED = Path(__file__).parent / "files"
 
@@ -48,7 +48,7 @@ def load(data_dir: Path | None = None) -> Dataset:
 
     Args:
         data_dir: a folder with the four IDX files, gzipped or plain, in it, in `mnist/` or in `MNIST/raw/`.
-            The package's own are read where it has none of them.
+            If it has none of them, the package's own files are read.
 
     Raises:
         BenchError: a file is missing, truncated or altered.
@@ -68,7 +68,7 @@ def load(data_dir: Path | None = None) -> Dataset:
 
 
 def locate(data_dir: Path | None = None) -> Path:
-    """The folder that MNIST is read from: the user's, where any of the files is there, or the package's."""
+    """The folder that MNIST is read from: the user's if it has any of the files, else the package's."""
     given = data_folder(data_dir)
     if given:
         for folder in (given / sub for sub in SUBFOLDERS):
@@ -78,7 +78,7 @@ def locate(data_dir: Path | None = None) -> Path:
 
 
 def listing(data_dir: Path | None = None) -> Listing:
-    """What `bench datasets` says of it."""
+    """What `bench datasets` says about it."""
     return Listing(
         "mnist",
         locate(data_dir),
@@ -92,7 +92,7 @@ def listing(data_dir: Path | None = None) -> Listing:
 
 
 def read(folder: Path, name: str) -> NDArray[np.uint8]:
-    """One IDX file, whole: (N, 28, 28) for images, (N,) for labels.
+    """The content of one IDX file: (N, 28, 28) for images, (N,) for labels.
 
     Raises:
         BenchError: the file is missing, truncated or not the published one.
@@ -122,4 +122,4 @@ def _candidates(folder: Path, name: str) -> tuple[Path, Path]:
 def _remedy(folder: Path) -> str:
     if folder == PACKAGED:
         return "reinstall the package, or give a folder with the four MNIST files as --data-dir"
-    return "fetch it anew, or leave --data-dir and BENCH_DATA unset to read the package's own"
+    return "download it again, or leave --data-dir and BENCH_DATA unset to read the package's own"

@@ -26,13 +26,13 @@ CHANNELS = {"1": 1, "L": 1, "RGB": 3}
 
 
 def load(path: Path) -> Dataset:
-    """Read a user's own data set; its name is the path as given.
+    """Read a user's own data set. Its name is the path that the user gave.
 
     Args:
         path: an .npz file (see `load_npz`) or a folder of images (see `load_folder`).
 
     Raises:
-        BenchError: it is not there, or its content is unfit; the message names the file.
+        BenchError: it is missing, or its content is not suitable; the message names the file.
     """
     if path.is_dir():
         return load_folder(path)
@@ -44,13 +44,14 @@ def load(path: Path) -> Dataset:
 
 
 def load_npz(path: Path) -> Dataset:
-    """Read the arrays `train`, `test` and, if there, `train_labels` and `test_labels` of an .npz file.
+    """Read `train` and `test` of an .npz file, and `train_labels` and `test_labels` if it has them.
 
-    Images are (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3: uint8, or floating point in [0, 1],
-    rounded to the nearest of 256 levels. Labels are integers from 0 on, (N,).
+    Images are (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3. They are uint8, or floating point in
+    [0, 1], which is rounded to the nearest of 256 levels. Labels are integers from 0 on, (N,).
 
     Raises:
-        BenchError: an array is missing, unfit, or holds NaN, values out of range or Python objects.
+        BenchError: an array is missing, has another shape or type, or holds NaN, values out of range or
+            Python objects.
     """
     arrays = _read_npz(path)
     for part in ("train", "test"):
@@ -73,7 +74,7 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
             arrays = {name: archive[name] for name in archive.files if name in wanted}
             for name, array in arrays.items():
                 if not isinstance(array, np.ndarray):
-                    raise BenchError(f"{path}: {name} is no array; save it anew with np.savez")
+                    raise BenchError(f"{path}: {name} is no array; save it again with np.savez")
             return arrays
     except BenchError:
         raise
@@ -87,11 +88,11 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
         ) from error
     except Exception as error:
         # A damaged or foreign archive can raise nearly anything.
-        raise BenchError(f"{path} is truncated or damaged; save it anew with np.savez") from error
+        raise BenchError(f"{path} is truncated or damaged; save it again with np.savez") from error
 
 
 def _images(array: NDArray[Any], origin: str) -> Pixels:
-    """uint8 (N, C, H, W) from any of the layouts and dtypes that are read."""
+    """uint8 (N, C, H, W) from an array of any layout and dtype that `load_npz` reads."""
     if array.dtype != np.uint8:
         array = _eight_bits(array, origin)
     if not array.size:
@@ -119,7 +120,7 @@ def _eight_bits(array: NDArray[Any], origin: str) -> Pixels:
         return array.astype(np.uint8)
     low, high = float(array.min()), float(array.max())
     if np.isnan(low):
-        raise BenchError(f"{origin} holds NaN; give complete images, the harness takes pixels away itself")
+        raise BenchError(f"{origin} holds NaN; give complete images; bench removes pixels itself")
     if low < 0 or high > 1:
         raise BenchError(f"{origin} runs from {low:g} to {high:g}; scale it to [0, 1] or give uint8")
     # Half precision cannot hold 255 levels times 1 exactly.
@@ -141,11 +142,13 @@ def _labels(path: Path, part: str, arrays: dict[str, NDArray[Any]]) -> Labels | 
 def load_folder(folder: Path) -> Dataset:
     """Read a folder of .png and .jpg images of one size, grey (8 bits) or RGB.
 
-    With `train/` and `test/` in it, each holds images, or one folder of images for each class, numbered
-    in alphabetical order. Without, the first 80 % of its images by name are for training.
+    If it has folders `train/` and `test/`, each holds images, or one folder of images for each class. Classes
+    are numbered in alphabetical order. Without these folders, the first 80 % of the images by name are for
+    training.
 
     Raises:
-        BenchError: a folder is empty, an image is corrupt or unlike the first, or classes disagree.
+        BenchError: a folder is empty, an image is damaged or of another kind than the first, or the classes
+            of `train/` and `test/` differ.
     """
     parts, classes = _parts(folder)
     files = [*parts["train"], *parts["test"]]

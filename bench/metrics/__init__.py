@@ -1,6 +1,6 @@
 """The scores of a cell: RMSE, FID, SCC, and those that plugins register as "bench.metrics".
 
-A metric is a function that takes a Scoring and gives a dict with at least a "value".
+A metric is a function that takes a Scoring and returns a dict with at least a "value".
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BUILT_IN = ("rmse", "fid", "scc")
 
 
 def registered() -> dict[str, EntryPoint]:
-    """The metrics of installed plugins, by name; none of them is imported.
+    """The metrics of installed plugins by name, without importing them.
 
     Raises:
         BenchError: a name is used twice.
@@ -48,10 +48,10 @@ def registered() -> dict[str, EntryPoint]:
 
 
 def score_all(scoring: Scoring) -> dict[str, dict[str, Any]]:
-    """Every metric's scores by its name.
+    """The scores of every metric, by its name.
 
-    One that is not available here, or whose judge cannot be had, or a plugin's that fails, has the value None
-    and a "reason" on one line.
+    A metric has the value None and a "reason" on one line if it is not available here, if it lacks its judge,
+    or if it is a plugin's and fails.
 
     Raises:
         CannotWrite: the disk is full.
@@ -60,7 +60,7 @@ def score_all(scoring: Scoring) -> dict[str, dict[str, Any]]:
     plugins = registered()
     scores: dict[str, dict[str, Any]] = {}
     for name in BUILT_IN:
-        # Imported only now: the judges take seconds, and a cell that fails needs none.
+        # Imported only now: judges take seconds to import, and a cell that failed needs none.
         metric: Metric = importlib.import_module(f"bench.metrics.{name}").score
         try:
             scores[name] = metric(scoring)
@@ -78,7 +78,7 @@ def score_all(scoring: Scoring) -> dict[str, dict[str, Any]]:
 
 
 def _read_only(scoring: Scoring) -> Scoring:
-    """The same arrays, but none can be written to: a metric that does would spoil the next one's."""
+    """The same arrays, made read-only: a metric that changed one would spoil the next metric's scores."""
     views: dict[str, Any] = {}
     for field in fields(scoring):
         value = getattr(scoring, field.name)
@@ -102,10 +102,10 @@ def _score_by_plugin(entry: EntryPoint, scoring: Scoring) -> dict[str, Any]:
 
 
 def _check_per_image(scoring: Scoring, name: str) -> None:
-    """Refuse what a plugin left as its scores of single images, where that is no finite number an image.
+    """Check that the scores of single images, if a plugin gave any, are a finite number for each image.
 
     Raises:
-        TypeError, ValueError: it is something else.
+        TypeError, ValueError: they are not.
     """
     if name in scoring.per_image:
         values = scoring.per_image[name] = np.asarray(scoring.per_image[name], dtype=np.float64)
@@ -114,13 +114,13 @@ def _check_per_image(scoring: Scoring, name: str) -> None:
 
 
 def _checked(scores: Any) -> dict[str, Any]:
-    """A plugin's scores as they can be stored.
+    """A plugin's scores, checked and ready to be stored.
 
     Raises:
-        TypeError, ValueError: they are not a dict with a finite number "value" and what JSON can hold.
+        TypeError, ValueError: they are not a dict with a finite number "value", or JSON cannot hold them.
     """
     if not isinstance(scores, dict) or "value" not in scores:
-        raise TypeError('a metric gives a dict with a "value"')
+        raise TypeError('a metric returns a dict with a "value"')
     value = float(scores["value"])
     if not isfinite(value):
         raise ValueError(f"its value is {value}")

@@ -1,9 +1,10 @@
 """FID: how far the distribution of imputed images is from that of the complete ones.
 
-Features come from torch-fidelity's extraction loop with the data set's judge registered as its
-extractor. Mean and covariance are in float64, as its own, and never hold the features a second time. The
-trace is taken through symmetric eigenvalues instead of its general ones: a judge's dead units make the
-product of the covariances singular, where general eigenvalues stray into the complex plane.
+Features come from torch-fidelity's extraction loop, with the data set's judge registered as its extractor.
+Mean and covariance are in float64, as in torch-fidelity, but are computed without a second copy of the
+features. The trace is computed from symmetric eigenvalues, while torch-fidelity takes general ones: units of
+a judge that are always zero make the product of the covariances singular, and its general eigenvalues can
+then become complex.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ CHUNK = 5000
 
 
 class _Images(torch.utils.data.Dataset[Tensor]):
-    """uint8 images (N, C, H, W) as torch-fidelity wants them: one at a time."""
+    """uint8 images (N, C, H, W), given to torch-fidelity one at a time."""
 
     def __init__(self, images: NDArray[np.uint8]) -> None:
         self.images = images
@@ -42,9 +43,9 @@ class _Images(torch.utils.data.Dataset[Tensor]):
 
 
 def register(judge: Judge) -> str:
-    """Make a judge known to torch-fidelity as a feature extractor; the name it goes by there.
+    """Register a judge as a feature extractor of torch-fidelity. Returns its name there.
 
-    `torch_fidelity.calculate_metrics(feature_extractor=NAME, ...)` takes it like any of its own.
+    `torch_fidelity.calculate_metrics(feature_extractor=NAME, ...)` then uses it like one of its own.
     """
     name = f"bench-{judge.name.lower()}-{judge.metadata['weights'].removeprefix('sha256:')[:16]}"
     fidelity = vision.load("torch_fidelity")
@@ -79,7 +80,7 @@ def extract(judge: Judge, images: NDArray[np.uint8], batch_size: int = 250) -> N
     utils = vision.load("torch_fidelity.utils")
     extractor = utils.create_feature_extractor(register(judge), [LAYER], cuda=False, verbose=False)
     features = np.empty((len(images), judge.dimensions))
-    # The loop's list of batches and their joining hold a chunk's features twice, so not all images at once.
+    # The loop holds the features twice, in batches and joined, so it gets a part of the images at a time.
     for start in range(0, len(images), CHUNK):
         found = utils.get_featuresdict_from_dataset(
             _Images(images[start : start + CHUNK]),
@@ -123,7 +124,7 @@ def fid(features: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
 
 
 def _moments(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (d,) and unbiased covariance (d, d) of (N, d), without a centred copy of all of them."""
+    """Mean (d,) and unbiased covariance (d, d) of (N, d), without a centred copy of all features."""
     mean = features.mean(axis=0)
     covariance = np.zeros((features.shape[1], features.shape[1]))
     for start in range(0, len(features), CHUNK):
@@ -133,11 +134,11 @@ def _moments(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
 
 
 def score(scoring: Scoring) -> dict[str, Any]:
-    """`value`, `floor`, and what a reader needs to compare it.
+    """`value`, `floor`, and the facts that a reader needs to compare them.
 
-    The value is between imputed and complete test images, the floor between complete test and complete
-    training images: what perfect samples of the same distribution would score. Where there are too few
-    training images for one, `floor` is None and `floor_reason` says so.
+    The value is between imputed and complete test images. The floor is between complete test and complete
+    training images: the score of perfect samples of the same distribution. If there are too few training
+    images for a floor, `floor` is None and `floor_reason` says so.
 
     Raises:
         Unavailable: the data set has no judge, or there are too few images for its features.
@@ -164,7 +165,7 @@ def score(scoring: Scoring) -> dict[str, Any]:
 
 
 def _floor(judge: Judge, complete: NDArray[np.float64], scoring: Scoring) -> dict[str, Any]:
-    """`floor`, or None and why there is none."""
+    """`floor`; or None, and why there is none."""
     if len(scoring.train_truth) <= judge.dimensions:
         reason = (
             f"the floor on {judge.dimensions} features of {judge.name} needs more than {judge.dimensions} "

@@ -1,4 +1,4 @@
-"""RMSE: how far imputed pixels are from the true ones."""
+"""RMSE: how far the imputed pixels are from the true ones."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def rmse(sums: NDArray[np.float64], missing: NDArray[np.float64]) -> float:
     """Root of the mean squared error over all missing values of all images, on the scale [0, 1].
 
     Args:
-        sums, missing: what `squared_errors` gives.
+        sums, missing: what `squared_errors` returns.
 
     Raises:
         Unavailable: no pixel is missing.
@@ -54,8 +54,8 @@ def rmse(sums: NDArray[np.float64], missing: NDArray[np.float64]) -> float:
 def score(scoring: Scoring) -> dict[str, Any]:
     """`value`, and `low` and `high` of its 95 % interval by bootstrap over test images.
 
-    An image's own score is its squared error over the mean number of missing values, so that the scores'
-    mean is the square of the RMSE.
+    The score of an image is its squared error divided by the mean number of missing values. The mean of these
+    scores is then the square of the RMSE.
     """
     sums, missing = squared_errors(scoring.truth, scoring.imputed, scoring.observed)
     value = rmse(sums, missing)

@@ -1,4 +1,4 @@
-"""SCC: whether a classifier trained on complete images still knows the imputed ones."""
+"""SCC: whether a classifier that was trained on complete images recognises the imputed ones."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def scc(right_imputed: NDArray[np.bool_], right_complete: NDArray[np.bool_]) -> 
 def score(scoring: Scoring) -> dict[str, Any]:
     """`value`, `low` and `high` of its 95 % interval by bootstrap over test images, and both accuracies.
 
-    An image's own score is 1 where the judge is right about it, else 0.
+    The score of an image is 1 if the judge is right about it, else 0.
 
     Raises:
-        Unavailable: the data set has no labels, or no judge that knows classes.
+        Unavailable: the data set has no labels, or its judge does not predict classes.
     """
     if scoring.labels is None:
         raise Unavailable(f"{scoring.dataset} has no labels, so there is no accuracy to compare")

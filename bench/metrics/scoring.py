@@ -1,4 +1,4 @@
-"""What a metric gets to see."""
+"""What a metric gets."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class Scoring:
 
     Attributes:
         truth: complete test images, uint8 (N, C, H, W).
-        imputed: float32 (N, C, H, W) in [0, 1]; observed pixels already put back.
+        imputed: float32 (N, C, H, W) in [0, 1], with the observed pixels of the truth.
         observed: bool (N, 1, H, W).
         labels: of the test images, int64 (N,), or None.
         train_truth: complete training images, uint8 (M, C, H, W).
         fingerprint: of the complete pixels.
-        dataset: its name, which finds the judge.
-        data_dir: where the data and a judge's weights are looked for.
-        per_image: where a metric that is a mean over test images, or orders methods as one does, leaves
-            each image's score, (N,) by its name, for paired tests between methods.
-        features: what a judge saw of the imputed images, (N, d) by the hash of its weights: the FID leaves
-            them to the SCC, since they take most of the time.
+        dataset: its name, by which the judge is found.
+        data_dir: the folder in which the data and a judge's weights are looked for.
+        per_image: a metric stores each image's score here, (N,) under its name, for paired tests between
+            methods. The metric must be a mean over test images, or order methods as such a mean does.
+        features: a judge's features of the imputed images, (N, d), by the hash of its weights. FID stores
+            them here for SCC, because computing them takes most of the time.
     """
 
     truth: NDArray[np.uint8]
@@ -50,7 +50,7 @@ class Scoring:
 
 
 def quantise(images: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Round images in [0, 1] to the nearest of 256 levels; what lies outside is clipped."""
+    """Clip images to [0, 1] and round them to the nearest of 256 levels."""
     levels: NDArray[np.uint8] = np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
     return levels
 
@@ -60,7 +60,7 @@ def scoring_of(posed: PosedProblem, imputed: Path, dataset: str, data_dir: Path 
 
     Args:
         imputed: an .npy file of float32 (N, C, H, W).
-        dataset: its name, which finds the judge.
+        dataset: its name, by which the judge is found.
 
     Raises:
         BenchError: the imputation does not fit the problem.

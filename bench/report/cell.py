@@ -14,7 +14,7 @@ LOG_BYTES = 64_000
 
 
 def result_lines(result: Result) -> Iterator[str]:
-    """A result in sections; nothing of it is left out but the course of the losses."""
+    """A result in sections. It is whole but for the losses: of each only the last is shown."""
     yield from _section("status", _status(result))
     yield from _section(
         "cell", result.cell.model_dump() | {"settings": result.settings_label or "as the preset"}
@@ -37,7 +37,7 @@ def result_lines(result: Result) -> Iterator[str]:
 
 
 def log_lines(folder: Path) -> list[str]:
-    """The end of the cell's log, safe to print; none where there is no log."""
+    """The last lines of the cell's log, safe to print; none if there is no log."""
     path = folder / "log.txt"
     try:
         with path.open("rb") as file:
@@ -63,7 +63,7 @@ def _section(title: str, facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """ "machine.cpu" for what lies in a mapping in the mapping."""
+    """Nested mappings as one, with names such as "machine.cpu"."""
     for name, value in facts.items():
         if isinstance(value, Mapping) and value and prefix.count(".") < 3:
             yield from _flat(value, f"{prefix}{name}.")
@@ -103,5 +103,5 @@ def _metric(metric: Metric) -> str:
 
 
 def _last(value: Any) -> Any:
-    """A list as its length and its last entry, such as the losses of the last epoch."""
+    """A list shortened to its length and its last entry, such as the losses of the last epoch."""
     return f"{len(value)} entries, the last: {value[-1]}" if isinstance(value, list) and value else value

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
 from dataclasses import replace
 
+import pandas as pd
+
 from bench.report.groups import Group
-from bench.report.layout import Column, Entry, Line, Row, Table, about, lines_of
-from bench.report.published import Published
-from bench.store.results import Result
-from bench.util.text import clean
+from bench.report.layout import Column, Entry, Line, Table, about, lines_of
+from bench.report.means import LINE
+from bench.store.frame import cells
 
 COSTS = {
     "fit_seconds": "fit (s)",
@@ -18,46 +17,55 @@ COSTS = {
     "peak_memory_mb": "peak memory (MB)",
     "parameters": "parameters",
 }
+UNRECORDED = "an unrecorded machine"
 
 
-def cost_table(group: Group, paper: Published, number: int) -> Table:
-    """The mean cost of every row over its complete cells, all rates and seeds; `number` is the table's."""
-    blocks = lines_of(group, paper)
-    machines = {machine for result in group.results if result.ok and (machine := _machine(result))}
-    rows = tuple(
-        tuple(_row(line, group, name_machines=len(machines) > 1) for line in lines) for lines in blocks
+def cost_table(group: Group, number: int) -> Table:
+    """The mean cost of every row over its complete cells, all rates and seeds.
+
+    Args:
+        number: the table's.
+    """
+    costs = _costs(group.frame)
+    machines = {machine for names in costs["hardware"] for machine in names} - {UNRECORDED}
+    blocks = tuple(
+        tuple(line.row(group, _entries(line, costs, name_machines=len(machines) > 1)) for line in lines)
+        for lines in lines_of(group)
     )
     columns = (*(Column(title) for title in COSTS.values()), Column("cells"))
-    measured = [f"Measured on {machine}." for machine in machines] if len(machines) == 1 else []
-    means = "Means over the complete cells: all rates and seeds; imputed: all images over all seconds."
-    caption = (means, *measured)
-    return Table(number, "cost", "Cost", columns, rows, about(group, paper), caption)
+    caption = [
+        "Means over the complete cells of all rates and seeds.",
+        "Images imputed in a second: all images over all seconds.",
+        *(f"Measured on {machine}." for machine in machines if len(machines) == 1),
+    ]
+    return Table(number, "cost", "Cost", columns, blocks, about(group), tuple(caption))
 
 
-def _row(line: Line, group: Group, name_machines: bool) -> Row:
-    """One row; on several machines, a note to its first number says which."""
-    done = [result for result in line.results if result.ok]
-    entries = [_entry(done, name) for name in COSTS]
-    if name_machines and done:
-        machines = sorted({_machine(result) or "an unrecorded machine" for result in done})
-        note = f"measured on {' and '.join(machines)}"
+def _costs(frame: pd.DataFrame) -> pd.DataFrame:
+    """By row: the mean of each of `COSTS` over the complete cells, their number, and their machines."""
+    every = cells(frame)
+    complete = every[every["status"] == "ok"].groupby([*LINE])
+    costs = complete[["fit_seconds", "impute_ms_per_image", "peak_memory_mb", "parameters"]].mean()
+    # The cells of a row impute equally many images, so this is all of the images over all of the seconds.
+    costs["images_per_second"] = 1000 / costs["impute_ms_per_image"].where(costs["impute_ms_per_image"] > 0)
+    costs["cells"] = complete.size()
+    costs["hardware"] = complete["hardware"].agg(lambda names: sorted({name or UNRECORDED for name in names}))
+    return costs
+
+
+def _entries(line: Line, costs: pd.DataFrame, name_machines: bool) -> list[Entry]:
+    """One row's; on several machines, a note to its first number says which."""
+    if line.key not in costs.index:
+        return [Entry(notes=("no complete cell",))] * len(COSTS) + [Entry("0", 0.0)]
+    row = costs.to_dict("index")[line.key]
+    entries = [_entry(row[name]) for name in COSTS]
+    if name_machines:
+        note = f"measured on {' and '.join(row['hardware'])}"
         entries[0] = replace(entries[0], notes=(*entries[0].notes, note))
-    return line.row(group, [*entries, Entry(str(len(done)), float(len(done)))])
+    return [*entries, Entry(str(row["cells"]), float(row["cells"]))]
 
 
-def _machine(result: Result) -> str:
-    """What did the computing: "NAME, 2 threads"; "" where that is not recorded."""
-    machine, threads = result.provenance.get("machine"), result.provenance.get("threads")
-    if not isinstance(machine, dict) or not (name := machine.get("gpu") or machine.get("cpu")):
-        return ""
-    return clean(f"{name}, {threads} threads" if threads and not machine.get("gpu") else str(name))
-
-
-def _entry(done: Sequence[Result], name: str) -> Entry:
-    recorded = (getattr(result.cost, name) for result in done)
-    values = [value for value in recorded if value is not None]
-    if not values:
-        return Entry(notes=("not recorded" if done else "no complete cell",))
-    # A line's cells impute equally many images: all of them over all the seconds is the rates' harmonic mean.
-    mean = (statistics.harmonic_mean if name == "images_per_second" else statistics.fmean)(values)
-    return Entry(f"{mean:,.0f}" if 100 <= mean < 1e12 else f"{mean:.3g}", mean)
+def _entry(mean: float) -> Entry:
+    if pd.isna(mean):
+        return Entry(notes=("not recorded",))
+    return Entry(f"{mean:,.0f}" if 100 <= mean < 1e12 else f"{mean:.3g}", float(mean))

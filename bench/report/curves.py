@@ -1,21 +1,28 @@
-"""How a metric goes with the rate: the numbers behind the curves, with their intervals."""
+"""How a metric changes with the rate: the numbers behind the curves, with their intervals."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.report.groups import Group
 from bench.report.layout import Line, all_lines
+from bench.report.means import Mean
 from bench.report.metrics import Score
-from bench.report.published import MECHANISM, Published
-from bench.store.results import Metric
+from bench.report.published import MECHANISM, prflow_paper
 
 INTERVALS = (
-    "Intervals are of 95 %: by bootstrap over test images where there is one seed, by Student's t over "
-    "seeds where there are several. FID has none with one seed."
+    "Bars are 95 % intervals: with one seed by bootstrap over test images, with several seeds by Student's t "
+    "over the seeds. FID has no interval with one seed."
 )
+
+
+FAR_APART = 20
+
+
+def far_apart(values: Sequence[float]) -> bool:
+    """Whether values need a logarithmic axis: all positive, the largest many times the smallest."""
+    return min(values) > 0 and max(values) > FAR_APART * min(values)
 
 
 @dataclass(frozen=True)
@@ -34,9 +41,9 @@ class Curve:
     """One method on one data set.
 
     Attributes:
-        runs: the points, those at rates that follow each other together: between two runs lies a rate that
-            the group has and this method has no number at.
-        published: (rate, value) of the paper, at the rates that ours have.
+        runs: the points in ascending rates, cut into runs where a rate of the group has no number of this
+            method.
+        published: (rate, value) of the paper, at the rates of our results.
     """
 
     line: Line
@@ -49,17 +56,18 @@ class Curve:
         return tuple(point for run in self.runs for point in run)
 
 
-def curves(group: Group, paper: Published, dataset: str, score: Score) -> list[Curve]:
+def curves(group: Group, dataset: str, score: Score) -> list[Curve]:
     """The curves of one data set and metric, in the tables' order; methods without a number are left out."""
     found = []
     rates = sorted({result.cell.rate for result in group.of_dataset(dataset)})
-    for line in (line for line in all_lines(group, paper) if line.dataset == dataset):
-        runs = _runs(_point(line, rate, score.name) for rate in rates)
+    comparable = group.mechanism == MECHANISM and not score.ratio
+    for line in (line for line in all_lines(group) if line.dataset == dataset):
+        runs = _runs(_point(rate, group.means.get((score.name, *line.key, rate))) for rate in rates)
         published = tuple(
             (rate, value)
             for rate in rates
-            if not line.settings and not score.ratio and group.mechanism == MECHANISM
-            if (value := paper.value(score.name, dataset, line.method, rate)) is not None
+            if comparable and not line.settings
+            if (value := prflow_paper().value(score.name, dataset, line.method, rate)) is not None
         )
         if runs:
             found.append(Curve(line, line.label(group), runs, published))
@@ -67,7 +75,7 @@ def curves(group: Group, paper: Published, dataset: str, score: Score) -> list[C
 
 
 def _runs(points: Iterable[Point | None]) -> tuple[tuple[Point, ...], ...]:
-    """Points cut apart wherever there is None between them."""
+    """The points in runs: each None ends one."""
     runs: list[list[Point]] = [[]]
     for point in points:
         if point is None:
@@ -77,21 +85,8 @@ def _runs(points: Iterable[Point | None]) -> tuple[tuple[Point, ...], ...]:
     return tuple(tuple(run) for run in runs if run)
 
 
-def _point(line: Line, rate: float, name: str) -> Point | None:
-    metrics = [result.metric(name) for result in line.at(rate)]
-    found = [metric for metric in metrics if metric.value is not None]
-    if not found:
+def _point(rate: float, mean: Mean | None) -> Point | None:
+    if mean is None:
         return None
-    return Point(rate, statistics.fmean(_values(found)), *_interval(found), len(found))
-
-
-def _values(metrics: Sequence[Metric]) -> list[float]:
-    return [metric.value for metric in metrics if metric.value is not None]
-
-
-def _interval(metrics: Sequence[Metric]) -> tuple[float | None, float | None]:
-    if len(metrics) == 1:
-        return metrics[0].low, metrics[0].high
-    from bench.util.statistics import mean_interval
-
-    return mean_interval(_values(metrics))
+    low, high = mean.interval or (None, None)
+    return Point(rate, mean.value, low, high, len(mean.values))

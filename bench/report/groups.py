@@ -1,4 +1,4 @@
-"""Which results may stand in one table: one mechanism, one preset, one problem and judge a data set."""
+"""Which results may stand in one table: of one mechanism and preset, and one problem and judge a data set."""
 
 from __future__ import annotations
 
@@ -6,24 +6,16 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
-from bench.report.published import SPELLING
+import pandas as pd
+
+from bench.report.means import Means, means
+from bench.report.published import prflow_paper
+from bench.store.frame import cells, tidy
 from bench.store.results import Metric, Result
 from bench.util.text import clean
-
-BUILT_IN = SPELLING | {
-    "mean": "Pixel mean",
-    "nearest": "Nearest pixel",
-    "linear": "Linear interpolation",
-    "biharmonic": "Biharmonic",
-    "knn": "k nearest images",
-    "gaussian": "Gaussian",
-    "unet": "U-Net",
-    "miwae": "MIWAE",
-    "gain": "GAIN",
-}
-"""How the package's own methods and data sets are spelled. Told here, since a table imports no method."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +23,8 @@ class Group:
     """Results that can be compared, data set by data set.
 
     Attributes:
-        part, parts: which of how many groups of this mechanism and preset; parts > 1 where one data set
-            was measured on several problems or by several judges.
+        part, parts: this is group `part` of `parts` with this mechanism and preset. There are several when a
+            data set was measured on several problems or by several judges.
         remarks: what a reader must know before comparing, a line each.
     """
 
@@ -48,13 +40,28 @@ class Group:
         part = f", part {self.part} of {self.parts}" if self.parts > 1 else ""
         return f"Preset {self.preset}, mechanism {self.mechanism}{part}"
 
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The results as `bench.store.frame.tidy` makes them."""
+        return tidy(self.results)
+
+    @cached_property
+    def means(self) -> Means:
+        """The mean over seeds of each metric, method and rate."""
+        return means(self.frame)
+
+    @cached_property
+    def rates(self) -> list[float]:
+        """The rates of the results, ascending."""
+        return sorted({result.cell.rate for result in self.results})
+
     def of_dataset(self, dataset: str) -> list[Result]:
         return [result for result in self.results if result.cell.dataset == dataset]
 
 
 @dataclass
 class _Variant:
-    """One problem and judge of a data set: what its results agree on, None where none of them says."""
+    """One problem and judge of a data set: what its results agree on; None for what none of them records."""
 
     signature: list[str | int | None]
     results: list[Result] = field(default_factory=list)
@@ -76,30 +83,33 @@ class _Variant:
 
 
 def spelled(kind: Literal["dataset", "method"], name: str, results: Iterable[Result] = ()) -> str:
-    """How a data set or method is spelled: as its results say, else as the paper does, else its name.
+    """How a data set or method is spelled: as its results say, else as the paper spells it, else its name.
 
-    Where another one of the results is spelled the same, its name in brackets tells it apart. A spelling of
-    `BUILT_IN` is its owner's, whether that one has results or not: only the others get brackets.
+    If another data set or method of the results is spelled the same, both get their names in brackets. A
+    spelling of the paper belongs to the paper's own data set or method: only another one gets brackets.
     """
+    paper = prflow_paper().datasets if kind == "dataset" else prflow_paper().methods
     said = {name: ""}
     for result in results:
         own = getattr(result.cell, kind)
         said[own] = said.get(own) or getattr(result.display, kind)
-    labels = {own: label or SPELLING.get(own, own) for own, label in said.items()}
-    owners = [own for own, label in BUILT_IN.items() if label == labels[name]]
-    if owners:
-        return labels[name] if name in owners else f"{labels[name]} ({name})"
-    alike = [own for own, label in labels.items() if label == labels[name]]
-    return f"{labels[name]} ({name})" if len(alike) > 1 and labels[name] != name else labels[name]
+    labels = {own: spelling or paper.get(own, own) for own, spelling in said.items()}
+    label = labels[name]
+    owner = next((own for own, spelling in paper.items() if spelling == label), None)
+    if owner is None:
+        taken = label != name and sum(one == label for one in labels.values()) > 1
+    else:
+        taken = owner != name
+    return f"{label} ({name})" if taken else label
 
 
 def count(number: object) -> str:
-    """A number of images for a reader: "60,000"; "?" where it is not recorded."""
+    """A number of images for a reader: "60,000"; "?" if it is not recorded."""
     return f"{number:,}" if isinstance(number, int) else "?"
 
 
 def short(digest: object) -> str:
-    """A hash cut to what a reader can compare by eye; "" where there is none."""
+    """The first letters of a hash, as many as a reader can compare by eye; "" if there is none."""
     return str(digest)[:19] if digest else ""
 
 
@@ -107,7 +117,8 @@ def group_results(results: Iterable[Result]) -> tuple[list[Group], list[str]]:
     """Sort results into groups, each of which fills one set of tables.
 
     Returns:
-        The groups by mechanism and preset, and a line for each result that is left out as a repetition.
+        The groups by mechanism and preset, and a line for each result that is left out because another one
+        is of the same cell.
     """
     warnings: list[str] = []
     by_preset: dict[tuple[str, str], list[Result]] = defaultdict(list)
@@ -148,7 +159,7 @@ def folder_names(groups: Iterable[Group]) -> list[str]:
 def _signature(result: Result) -> list[str | int | None]:
     problem = result.problem
     judged = [result.metrics[name] for name in ("fid", "scc") if name in result.metrics]
-    # A metric without a value may not say which judge it lacks; weights tell more than a judge's name.
+    # A metric without a value may not name its judge. Weights tell more than the name of a judge.
     one = max(judged, key=lambda metric: (metric.weights != "", metric.judge != ""), default=Metric())
     return [problem.fingerprint, problem.train, problem.test, one.judge or None, one.weights or None]
 
@@ -156,7 +167,7 @@ def _signature(result: Result) -> list[str | int | None]:
 def _variants(results: list[Result]) -> list[_Variant]:
     """Split one data set's results by problem and judge, the most frequent first.
 
-    A result that records less than others (a failed one) joins the first variant that it does not contradict.
+    A failed result may record less than the others. It joins the first variant that it does not contradict.
     """
     variants: list[_Variant] = []
     for result in sorted(results, key=lambda one: _signature(one).count(None)):
@@ -171,58 +182,49 @@ def _variants(results: list[Result]) -> list[_Variant]:
 def _split_remark(dataset: str, variants: list[_Variant], results: list[Result]) -> str:
     listed = "; ".join(f"part {part}: {variant.description}" for part, variant in enumerate(variants, 1))
     label = spelled("dataset", dataset, results)
-    return f"{label} was measured on different problems or by different judges, in tables apart ({listed})."
+    why = f"{label} was measured on different problems or by different judges"
+    return f"{why}. Each has its own tables ({listed})."
 
 
 def _without_repetitions(results: list[Result], warnings: list[str]) -> list[Result]:
-    """One result a cell: a complete one before a failed one, then the last by path."""
+    """One result for each cell: a complete one rather than a failed one; of several, the last by path."""
     kept: dict[tuple[object, ...], Result] = {}
     for result in sorted(results, key=lambda one: (one.ok, one.path)):
         cell = result.cell
         key = (cell.method, result.settings_label, cell.rate, cell.seed)
         if key in kept:
-            warnings.append(clean(f"{kept[key].path} is of the same cell as {result.path}; left out"))
+            warnings.append(clean(f"{kept[key].path} is of the same cell as {result.path} and is left out"))
         kept[key] = result
     return sorted(kept.values(), key=lambda one: one.path)
 
 
 def _disagreements(results: list[Result]) -> list[str]:
-    """A line for each data set where one rate and seed stands for different missing pixels."""
-    observed: dict[tuple[str, float, int], set[str]] = defaultdict(set)
-    for result in results:
-        if result.problem.observed:
-            cell = result.cell
-            observed[cell.dataset, cell.rate, cell.seed].add(result.problem.observed)
+    """A line for each data set, rate and seed at which the methods did not all see the same pixels."""
+    problems = cells(tidy(results)).groupby(["dataset", "rate", "seed"])["observed"].nunique()
     return [
-        f"{spelled('dataset', dataset, results)} at rate {rate:g}, seed {seed}: the methods did not see "
-        "the same pixels; these numbers cannot be compared."
-        for (dataset, rate, seed), hashes in sorted(observed.items())
-        if len(hashes) > 1
+        f"{spelled('dataset', dataset, results)} at rate {rate:g}, seed {seed}: the methods did not all see "
+        "the same pixels, so these numbers cannot be compared."
+        for dataset, rate, seed in problems.index[problems > 1]
     ]
 
 
 def _code_remarks(results: list[Result]) -> list[str]:
-    """A line for methods whose numbers are of several versions of their code, and one for changed checkouts.
+    """A line for methods with numbers from several versions of their code, and one for changed checkouts.
 
-    A result that does not record the version of its code speaks for none.
+    A result that does not record the version of its code is not counted.
     """
-    versions: dict[str, set[str]] = defaultdict(set)
-    changed: set[str] = set()
-    for result in (one for one in results if one.ok):
-        if result.method.source:
-            versions[result.cell.method].add(result.method.source)
-        # Without a commit there was no checkout that could have changed.
-        if result.provenance.get("clean") is False and result.provenance.get("commit"):
-            changed.add(result.cell.method)
-    several = {method for method, sources in versions.items() if len(sources) > 1}
+    done = cells(tidy(one for one in results if one.ok))
+    versions = done.groupby("method")["source"].nunique()
+    # Without a commit there was no checkout that could have changed.
+    changed = done.loc[(done["commit"] != "") & ~done["clean"].astype(bool), "method"].unique()
     remarks = []
-    if several:
-        listed = _listed(several, results)
+    if (versions > 1).any():
+        listed = _listed(versions.index[versions > 1], results)
         remarks.append(
-            f"From several versions of the method's code: {listed}; bench status tells which cells."
+            f"Numbers from several versions of the method's code: {listed}. `bench status` names the cells."
         )
-    if changed:
-        remarks.append(f"From a checkout with uncommitted changes: {_listed(changed, results)}.")
+    if len(changed):
+        remarks.append(f"Numbers from a checkout with uncommitted changes: {_listed(changed, results)}.")
     return remarks
 
 

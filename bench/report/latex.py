@@ -1,4 +1,4 @@
-"""Tables as LaTeX, with booktabs; a file of one table compiles as it stands where it is \\input."""
+"""Tables as LaTeX, with booktabs. A file of one table is read with \\input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.report.layout import Column, Entry, Row, Table, pieces
 from bench.report.tables import TableSet
 
 NEEDS = "% needs \\usepackage{booktabs} and \\usepackage{graphicx}\n"
-# Characters to a line and lines to a page beyond which a table is split; up to there it is scaled down.
+# A table with more characters on a line, or more lines, is split. A smaller one is scaled down to the page.
 WIDTH, HEIGHT = 130, 55
 PREAMBLE = """\\documentclass[a4paper]{article}
 \\usepackage[margin=2cm]{geometry}
@@ -77,11 +77,11 @@ _ACCENTS = {
 
 
 def escape(text: str) -> str:
-    """Any one line of text as LaTeX that prints it, in ASCII and with every engine and font encoding.
+    """LaTeX that prints one line of text: in ASCII, for every engine and font encoding.
 
-    A character that LaTeX's standard fonts do not have is named by its code, as [U+4E2D].
+    A character that LaTeX's standard fonts lack is printed as its code: [U+4E2D].
     """
-    # Some pairs are one sign to LaTeX; an option's name needs its two hyphens.
+    # LaTeX makes one sign of some pairs, but the name of an option needs its two hyphens.
     pairs = zip(text, (text + " ")[1:], strict=True)
     return "".join(_escape_character(one) + "{}" * (one + other in _LIGATURES) for one, other in pairs)
 
@@ -99,10 +99,10 @@ def _escape_character(char: str) -> str:
 
 
 def latex_table(table: Table, label: str) -> str:
-    """The numbers in a `table` environment, or several where they would overflow a page, and the notes.
+    """The numbers in a `table` environment, or in several if one would overflow a page, and the notes.
 
     Args:
-        label: for \\ref, as it stands: letters, digits and hyphens.
+        label: for \\ref; letters, digits and hyphens.
     """
     title, *rest = (escape(line) for line in (table.title, *table.about, *table.caption))
     caption = [f"\\caption{{{title}. {' '.join(rest)}}}", f"\\label{{tab:{label}}}"]
@@ -123,7 +123,7 @@ def latex_table(table: Table, label: str) -> str:
 
 
 def _pages(table: Table) -> list[list[str]]:
-    """The pieces of a wide table, together as long as they fit a page."""
+    """The pieces of a wide table, as many on each page as fit."""
     found = pieces(table, lambda shown: _characters(table, shown) <= WIDTH)
     height = sum(len(block) for block in table.blocks) + 3
     together = max(1, HEIGHT // height)
@@ -158,7 +158,7 @@ def _tabular(table: Table, shown: Sequence[int]) -> str:
         for block, continued in table.sections
     ]
     lines = [
-        # A piece wider than the text is scaled down to it; others keep their size.
+        # A piece that is wider than the text is scaled down; the others keep their size.
         "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
         f"\\begin{{tabular}}{{ll{'r' * len(shown)}}}",
         "\\toprule",

@@ -1,24 +1,24 @@
-"""What a table is, whatever it is written as: rows of data set and method, columns, entries, notes."""
+"""What a table is, in every format: rows of data set and method, columns, entries, notes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from bench.datasets import BUILT_IN
 from bench.report.groups import Group, count, short, spelled
-from bench.report.published import Published
+from bench.report.published import prflow_paper
 from bench.store.results import Result
 
 DASH = "–"
 LONGEST_SETTINGS = 40
-"""Longer ones would take a table's or a figure's room, and are explained below it; in letters."""
+"""In letters. Longer settings would take the room of a table or figure, so they are explained below it."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of numbers: its heading, and what it holds below that heading ("" where nothing else is)."""
+    """A column of numbers: its heading, and a second heading below it; "" if there is no second one."""
 
     head: str
     sub: str = ""
@@ -29,11 +29,11 @@ class Entry:
     """What stands in one place of a table.
 
     Attributes:
-        text: the number as printed, with its spread; a dash where there is none.
-        value: the number itself; the mean where there are several seeds.
+        text: the number as printed, with its spread; a dash if there is no number.
+        value: the number itself, the mean over seeds.
         spread: the standard deviation over seeds; None with fewer than two.
-        seeds: over how many seeds; 0 where that means nothing.
-        notes: what explains it, below the table.
+        seeds: how many seeds; 0 for a number that does not depend on seeds.
+        notes: sentences below the table that explain the entry.
     """
 
     text: str = DASH
@@ -49,8 +49,8 @@ class Row:
     """One method on one data set, names spelled for a reader.
 
     Attributes:
-        settings: those that differ from the preset's; "" where none does.
-        dataset_notes: the same in all rows of a data set.
+        settings: those that differ from the preset's; "" if none does.
+        dataset_notes: notes about the data set, the same in all of its rows.
     """
 
     dataset: str
@@ -61,7 +61,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        """The method as the table names it, with its settings unless they are a note."""
+        """The method as the table names it, with its settings unless a note holds them."""
         return _label(self.method, "" if self.method_notes else self.settings)
 
     @property
@@ -96,13 +96,13 @@ class Table:
 
     @property
     def sections(self) -> list[tuple[tuple[Row, ...], bool]]:
-        """The blocks, each with whether it goes on with the data set of the one above: its baselines."""
+        """The blocks, each with whether it continues the data set of the block above it."""
         before = ["", *(block[0].dataset for block in self.blocks)]
         return [(block, block[0].dataset == above) for block, above in zip(self.blocks, before, strict=False)]
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """The distinct notes in the order a reader meets them; the first is number 1."""
+        """The distinct notes in the order in which a reader meets them; the first is number 1."""
         met: dict[str, None] = {}
         for block in self.blocks:
             for row in block:
@@ -118,7 +118,7 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """The results of one row: one method with one set of settings on one data set. Equal to itself only."""
+    """The results of one row: one method with one set of settings on one data set. No two are equal."""
 
     dataset: str
     method: str
@@ -129,11 +129,16 @@ class Line:
         return [result for result in self.results if result.cell.rate == rate]
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """What `LINE` names, as in the index of a grouped table."""
+        return self.dataset, self.method, self.settings
+
+    @property
     def baseline(self) -> bool:
         return any(result.display.baseline for result in self.results)
 
     def label(self, group: Group) -> str:
-        """The method as a reader reads it, with the settings that differ from the preset's."""
+        """The method's spelling, with the settings that differ from the preset's."""
         return _label(spelled("method", self.method, group.results), self.settings)
 
     def row(self, group: Group, entries: Iterable[Entry]) -> Row:
@@ -148,10 +153,10 @@ class Line:
 
 
 def pieces(table: Table, fits: Callable[[Sequence[int]], bool]) -> list[list[int]]:
-    """A wide table in as few pieces as fit, each the positions of the columns under some of the headings.
+    """Cuts a wide table into as few pieces as fit. Each is the positions of the columns under some headings.
 
     Args:
-        fits: whether a piece with these columns is narrow enough; one heading alone always passes.
+        fits: whether a piece with these columns is narrow enough. A piece of one heading is never cut.
     """
     heads = list(dict.fromkeys(column.head for column in table.columns))
     for size in range(len(heads), 0, -1):
@@ -163,34 +168,34 @@ def pieces(table: Table, fits: Callable[[Sequence[int]], bool]) -> list[list[int
 
 
 def number(value: float) -> str:
-    """Four decimals, as in the paper; powers of ten where that would show nothing or too much."""
+    """Four decimals, as in the paper; a power of ten for numbers that four decimals do not show well."""
     return f"{value:.2e}" if value and not 5e-5 <= abs(value) < 1e5 else f"{value:.4f}"
 
 
-def dataset_order(group: Group, paper: Published) -> list[str]:
+def dataset_order(group: Group) -> list[str]:
     """The group's data sets: the paper's first, in its order, then the others by name."""
     found = {result.cell.dataset for result in group.results}
-    return sorted(found, key=lambda dataset: _rank(dataset, paper.datasets))
+    return sorted(found, key=lambda dataset: _rank(dataset, prflow_paper().datasets))
 
 
-def lines_of(group: Group, paper: Published, published_metric: str = "") -> list[list[Line]]:
+def lines_of(group: Group, published_metric: str = "") -> list[list[Line]]:
     """The rows of each data set in one block, or two where there are baselines beside other methods.
 
     The paper's methods come first, in its order, then the others by name.
 
     Args:
-        published_metric: the paper's methods have a row, even where nothing of ours is stored, if the
-            paper has this metric for the data set at one of the group's rates.
+        published_metric: if the paper has this metric for the data set at one of the group's rates, the
+            paper's methods have a row even if they have no results.
     """
-    rates = {result.cell.rate for result in group.results}
+    paper = prflow_paper()
     blocks = []
-    for dataset in dataset_order(group, paper):
+    for dataset in dataset_order(group):
         results = group.of_dataset(dataset)
         keys = {(result.cell.method, result.settings_label) for result in results}
         keys |= {
             (method, "")
             for metric, of, method, rate in paper.values
-            if metric == published_metric and of == dataset and rate in rates
+            if metric == published_metric and of == dataset and rate in group.rates
         }
         ordered = sorted(keys, key=lambda key: (_rank(key[0], paper.methods), key[1]))
         lines = [_line(dataset, method, settings, results) for method, settings in ordered]
@@ -199,23 +204,23 @@ def lines_of(group: Group, paper: Published, published_metric: str = "") -> list
     return blocks
 
 
-def all_lines(group: Group, paper: Published) -> list[Line]:
+def all_lines(group: Group) -> list[Line]:
     """The rows of `lines_of`, without their blocks."""
-    return [line for block in lines_of(group, paper) for line in block]
+    return [line for block in lines_of(group) for line in block]
 
 
-def kinds_of(group: Group, paper: Published) -> dict[tuple[str, str], bool]:
+def kinds_of(group: Group) -> dict[tuple[str, str], bool]:
     """Every method and its settings, and whether it is a baseline; baselines come last."""
-    lines = all_lines(group, paper)
+    lines = all_lines(group)
     keys = {(line.method, line.settings): line.baseline for line in lines}
-    order = sorted(keys, key=lambda key: (keys[key], _rank(key[0], paper.methods), key[1]))
+    order = sorted(keys, key=lambda key: (keys[key], _rank(key[0], prflow_paper().methods), key[1]))
     return {key: keys[key] for key in order}
 
 
-def about(group: Group, paper: Published) -> tuple[str, ...]:
-    """What holds for all tables of a group, in sentences: preset, mechanism, numbers of images, remarks."""
+def about(group: Group) -> tuple[str, ...]:
+    """Sentences that hold for all tables of a group: preset, mechanism, numbers of images, remarks."""
     parts = []
-    for dataset in dataset_order(group, paper):
+    for dataset in dataset_order(group):
         results = group.of_dataset(dataset)
         train = next((one.problem.train for one in results if one.problem.train is not None), None)
         test = next((one.problem.test for one in results if one.problem.test is not None), None)
@@ -228,7 +233,9 @@ def _label(method: str, settings: str) -> str:
     return f"{method} ({settings})" if settings else method
 
 
-def _rank(name: str, order: Sequence[str]) -> tuple[int, str]:
+def _rank(name: str, spellings: Mapping[str, str]) -> tuple[int, str]:
+    """What sorts the paper's own first, in its order, and the others by name."""
+    order = [*spellings]
     return (order.index(name) if name in order else len(order), name)
 
 
@@ -238,8 +245,8 @@ def _line(dataset: str, method: str, settings: str, results: Sequence[Result]) -
 
 
 def _unofficial(results: Sequence[Result]) -> tuple[str, ...]:
-    # A user's own images have no published pixels that they could differ from.
+    # A user's own images cannot differ from published ones.
     if results[0].cell.dataset not in BUILT_IN or all(one.problem.official is not False for one in results):
         return ()
     found = next((result.problem.fingerprint for result in results if result.problem.fingerprint), None)
-    return (f"not the published data set's own pixels (fingerprint {short(found) or 'not recorded'})",)
+    return (f"these pixels are not the published ones (fingerprint {short(found) or 'not recorded'})",)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import cycle
 
 from bench.report.groups import Group
 from bench.report.layout import kinds_of
-from bench.report.published import Published
+from bench.report.published import prflow_paper
 
 COLOURS, MARKS = 7, 6
 """How many a figure and the page's style sheet have."""
+SALT = 67022
+"""Any number would do. With this one, those of this project's methods that share a colour differ in mark and
+dashes, and their curves lie far apart in the measured results."""
 
 Kind = tuple[str, str]
 """A method and its settings."""
@@ -22,7 +25,7 @@ class Look:
     """How one method is drawn.
 
     Attributes:
-        colour, mark: positions in the lists of whoever draws.
+        colour, mark: positions in the lists of colours and marks of a figure or the page.
         dashes: "solid", or for a baseline "dashed" or "dotted".
     """
 
@@ -31,43 +34,33 @@ class Look:
     dashes: str
 
 
-# Methods of one colour lie far apart in what was measured, and differ in mark and dashes.
-BUILT_IN = {
-    "misgan": Look(0, 0, "solid"),
-    "pbigan": Look(1, 1, "solid"),
-    "mcflow": Look(2, 2, "solid"),
-    "prflow": Look(3, 3, "solid"),
-    "linear": Look(0, 4, "dashed"),
-    "biharmonic": Look(1, 5, "dashed"),
-    "knn": Look(2, 0, "dashed"),
-    "gain": Look(3, 1, "dashed"),
-    "miwae": Look(4, 2, "dashed"),
-    "unet": Look(4, 3, "dotted"),
-    "gaussian": Look(5, 4, "dashed"),
-    "mean": Look(5, 0, "dotted"),
-    "nearest": Look(6, 5, "dashed"),
-}
-
-
-def looks(group: Group, paper: Published) -> dict[Kind, Look]:
+def looks(group: Group) -> dict[Kind, Look]:
     """A look for each method and its settings, in the tables' order.
 
-    A built-in method's first settings have its own look. The others take those that are left, by name.
+    The paper's methods have the first looks, in the paper's order. The look of any other method follows from
+    its name. This is for the first settings of a method in the tables; the look of its other settings follows
+    from these too. Where two would share colour and mark, the later one by name takes the next free pair.
     """
-    kinds = kinds_of(group, paper)
-    found: dict[Kind, Look] = {}
-    for kind in kinds:
-        if kind[0] in BUILT_IN and kind[0] not in {method for method, _ in found}:
-            found[kind] = BUILT_IN[kind[0]]
-    left = _left()
-    for kind in sorted(kinds.keys() - found.keys()):
-        colour, mark = next(left)
-        found[kind] = Look(colour, mark, "dashed" if kinds[kind] else "solid")
+    kinds = kinds_of(group)
+    first = {method: (method, settings) for method, settings in reversed(kinds)}
+    paper = {
+        method: Look(number % COLOURS, number % MARKS, "solid")
+        for number, method in enumerate(prflow_paper().methods)
+    }
+    found = {first[method]: look for method, look in paper.items() if method in first}
+    taken = {(look.colour, look.mark) for look in paper.values()}
+    for kind in sorted(kinds.keys() - found.keys(), key=lambda kind: (kind != first[kind[0]], kind)):
+        text = kind[0] if kind == first[kind[0]] else "".join(kind)
+        number = int.from_bytes(hashlib.sha256(f"{SALT} {text}".encode()).digest()[:8], "big")
+        pair = next((one for one in _pairs(number) if one not in taken), next(_pairs(number)))
+        taken.add(pair)
+        dashed = ("dashed", "dotted")[number // (COLOURS * MARKS) % 2]
+        found[kind] = Look(*pair, dashed if kinds[kind] else "solid")
     return {kind: found[kind] for kind in kinds}
 
 
-def _left() -> Iterator[tuple[int, int]]:
-    """Colours and marks that no built-in method has together, those of the last colour first."""
-    taken = {(look.colour, look.mark) for look in BUILT_IN.values()}
-    every = [(COLOURS - 1 - at % COLOURS, at % MARKS) for at in range(COLOURS * MARKS)]
-    return cycle(pair for pair in every if pair not in taken)
+def _pairs(number: int) -> Iterator[tuple[int, int]]:
+    """Every pair of a colour and a mark, once, from the one that a number stands for."""
+    for step in range(COLOURS * MARKS):
+        at = (number + step) % (COLOURS * MARKS)
+        yield at % COLOURS, at // COLOURS

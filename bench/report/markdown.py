@@ -10,7 +10,7 @@ from bench.report.tables import TableSet
 
 
 def escape(text: str) -> str:
-    """Any one line of text, with all that means something to Markdown or HTML made to mean itself."""
+    """One line of text, escaped so that Markdown and HTML show it as it is."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]#|~!])", r"\\\1", text)
 

@@ -1,4 +1,4 @@
-"""The metrics that have a table and curves of their own: the paper's three, then those of plugins."""
+"""The metrics that have their own table and curves: the paper's three, then those of plugins."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from bench.report.groups import Group
 
 @dataclass(frozen=True)
 class Score:
-    """A metric with a table of its own.
+    """A metric that has its own table.
 
     Attributes:
-        short: what it is called in running text and on axes.
-        title: the table's heading.
-        lower_is_better: None where that is not known; then nothing is the best.
-        ratio: its scale is the judge's, so it compares between papers in ratios only.
+        short: its name in sentences and on axes.
+        title: the table's heading, before the direction.
+        lower_is_better: None if that is not known; then no method is the best.
+        ratio: its scale depends on the judge, so only ratios can be compared between papers.
     """
 
     number: int
@@ -28,24 +28,29 @@ class Score:
     ratio: bool = False
 
     @property
+    def direction(self) -> str:
+        """ " (lower is better)", " (higher is better)", or "" where that is not known."""
+        if self.lower_is_better is None:
+            return ""
+        return " (lower is better)" if self.lower_is_better else " (higher is better)"
+
+    @property
     def file_name(self) -> str:
         """A name for files and labels: letters, digits and hyphens, no two metrics' alike."""
         if self in SCORES:
             return self.name
         plain = re.sub(r"[^A-Za-z0-9]+", "-", self.name).strip("-")[:60]
-        # By the name alone: a document's \input must not change with the metrics beside it. Some disks take
-        # capitals and small letters for the same.
+        # Made from the name alone, so that a document's \input does not depend on the other metrics. The hash
+        # tells apart names that differ in capitals only, which some disks take for the same.
         digest = hashlib.sha256(self.name.encode(errors="surrogatepass")).hexdigest()[:8]
         parts = ["metric", plain, *([digest] if plain.lower() != self.name else [])]
         return "-".join(part for part in parts if part)
 
 
 SCORES = (
-    Score(1, "rmse", "RMSE", "RMSE on the missing test pixels, values in [0, 1] (lower is better)", True),
-    Score(
-        2, "fid", "FID", "FID between imputed and complete test images (lower is better)", True, ratio=True
-    ),
-    Score(3, "scc", "SCC", "SCC of the imputed test images (higher is better)", False),
+    Score(1, "rmse", "RMSE", "RMSE on the missing test pixels, values in [0, 1]", True),
+    Score(2, "fid", "FID", "FID between imputed and complete test images", True, ratio=True),
+    Score(3, "scc", "SCC", "SCC of the imputed test images", False),
 )
 
 
@@ -60,5 +65,4 @@ def _plugin_score(group: Group, number: int, name: str) -> Score:
     metrics = [result.metrics[name] for result in group.results if name in result.metrics]
     title = next((metric.title for metric in metrics if metric.title), name)
     lower = next((one.lower_is_better for one in metrics if one.lower_is_better is not None), None)
-    order = {True: " (lower is better)", False: " (higher is better)", None: ""}[lower]
-    return Score(number, name, name, f"{title}{order}", lower)
+    return Score(number, name, name, title, lower)

@@ -1,4 +1,4 @@
-"""The test images that every cell keeps: what was there, what was observed, what a method made of it."""
+"""The test images that every cell keeps: complete, observed, and imputed by the method."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from bench.errors import BenchError
 from bench.report.groups import Group
 from bench.report.layout import Line, all_lines
-from bench.report.published import Published
 from bench.store.results import Result
 from bench.util.text import clean
 
-RULE = "evenly spaced over the stored ones, the same for every method"
+RULE = "evenly spaced over the stored ones, and the same for every method"
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +22,7 @@ class Samples:
     """The stored test images of one cell.
 
     Attributes:
-        index: (K,) int64, their numbers among the problem's test images.
+        index: (K,) int64, their positions among the problem's test images.
         complete, imputed: (K, C, H, W) uint8; observed pixels of `imputed` are the true ones.
         observed: (K, 1, H, W) bool.
     """
@@ -49,12 +48,12 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class SampleSet:
-    """What all methods made of the same test images: one data set, rate and seed.
+    """The same test images imputed by all methods: one data set, rate and seed.
 
     Attributes:
-        truth: any one of the methods' samples, for what they share.
-        by_line: each method's samples, in the tables' order.
-        without: why a method of the same problem is not there.
+        truth: the samples of one of the methods, for the arrays that all share.
+        by_line: each method's samples, in the order of the tables.
+        without: the methods without samples, and why each has none.
     """
 
     dataset: str
@@ -69,7 +68,7 @@ def read_samples(result: Result) -> Samples:
     """A cell's `samples.npz`.
 
     Raises:
-        ValueError: it is not there, cannot be read, or does not hold what it should; one line.
+        ValueError: the file is missing, cannot be read, or does not hold such arrays; one line.
     """
     path = result.path.with_name("samples.npz")
     try:
@@ -98,13 +97,13 @@ def read_samples(result: Result) -> Samples:
     return Samples(index, complete, observed, imputed)
 
 
-def sample_sets(group: Group, paper: Published, dataset: str, seed: int | None = None) -> list[SampleSet]:
+def sample_sets(group: Group, dataset: str, seed: int | None = None) -> list[SampleSet]:
     """The stored images of one data set, a set for each rate.
 
     Args:
-        seed: whose images; the smallest stored at each rate where it is None.
+        seed: the seed of the cells; if None, the smallest one stored at each rate.
     """
-    lines = [line for line in all_lines(group, paper) if line.dataset == dataset]
+    lines = [line for line in all_lines(group) if line.dataset == dataset]
     rates = sorted({result.cell.rate for line in lines for result in line.results if result.ok})
     found = (_at_rate(group, lines, dataset, rate, seed) for rate in rates)
     return [one for one in found if one is not None]
@@ -136,18 +135,18 @@ def _at_rate(
         if samples.shares_problem_with(truth):
             by_line[line] = samples
         else:
-            without[line] = "its stored images are not those of the others"
+            without[line] = "its stored images differ from those of the other methods"
     return None if truth is None else SampleSet(dataset, rate, seed, truth, by_line, without)
 
 
 def chosen_images(count: int, stored: int, asked: Sequence[int] = ()) -> list[int]:
-    """Which of the stored images to show: those asked for, else `count` that are evenly spaced.
+    """Which of the stored images to show: those asked for, or else `count` evenly spaced ones.
 
     Returns:
         Positions among the stored images, from 0.
 
     Raises:
-        BenchError: one that is asked for is not stored.
+        BenchError: an image that is asked for is not stored.
     """
     for position in asked:
         if not 0 <= position < stored:

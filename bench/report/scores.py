@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.report.groups import Group, short, spelled
 from bench.report.layout import Column, Entry, Line, Row, Table, about, dataset_order, lines_of, number
 from bench.report.metrics import Score
-from bench.report.published import MECHANISM, Published
+from bench.report.published import MECHANISM, prflow_paper
 from bench.report.significance import FEWEST_SEEDS, Verdict, against_best
-from bench.store.results import Result
 
 FLOOR = "complete training images (floor)"
 EMPTY = Entry("")
@@ -20,27 +18,25 @@ NOT_PUBLISHED = Entry(notes=("the paper has no such number",))
 
 
 class ScoreTable:
-    """Builds one of Tables 1-3 from one group of results.
+    """Builds the table of one metric from one group of results.
 
     Args:
-        paper: gives the order of the rows, and the numbers beside ours where `compare` is set and the
-            group's pixels went missing as the paper's did and it has any of these.
+        compare: set the paper's numbers beside ours, if the paper has any for this mechanism, these data
+            sets and these rates.
     """
 
-    def __init__(self, group: Group, paper: Published, compare: bool, score: Score) -> None:
-        self.group, self.paper, self.score = group, paper, score
-        self.rates = sorted({result.cell.rate for result in group.results})
+    def __init__(self, group: Group, compare: bool, score: Score) -> None:
+        self.group, self.score = group, score
         self.compare = compare and group.mechanism == MECHANISM and self._has_published()
         self.incomparable = compare and not self.compare
-        self.blocks = lines_of(group, paper, score.name if self.compare else "")
+        self.blocks = lines_of(group, score.name if self.compare else "")
+        self.seed_counts = {len(mean.values) for key, mean in group.means.items() if key[0] == score.name}
         lines = [line for block in self.blocks for line in block]
-        values = [self._values(line.at(rate)) for line in lines for rate in self.rates]
-        self.seed_counts = {len(found) for found in values if found}
-        self.ours = {(line, rate): self._entry(line, rate) for line in lines for rate in self.rates}
+        self.ours = {(line, rate): self._entry(line, rate) for line in lines for rate in group.rates}
         self.verdicts: list[Verdict] = []
         self.incomplete = False
-        for dataset in dataset_order(group, paper):
-            for rate in self.rates:
+        for dataset in dataset_order(group):
+            for rate in group.rates:
                 self._mark_best([(line, rate) for line in lines if line.dataset == dataset])
 
     def build(self) -> Table:
@@ -52,15 +48,15 @@ class ScoreTable:
         return Table(
             number=self.score.number,
             name=self.score.file_name,
-            title=self.score.title,
+            title=f"{self.score.title}{self.score.direction}",
             columns=self._columns(),
             blocks=blocks,
-            about=about(self.group, self.paper),
+            about=about(self.group),
             caption=tuple(self._caption()),
         )
 
     def _columns(self) -> tuple[Column, ...]:
-        heads = [f"{rate:g}" for rate in self.rates]
+        heads = [f"{rate:g}" for rate in self.group.rates]
         if not self.compare:
             return tuple(Column(head) for head in heads)
         subs = ("ours", "ratio", "paper's") if self.score.ratio else ("ours", "paper", "deviation")
@@ -69,47 +65,41 @@ class ScoreTable:
     def _rows(self, lines: list[Line], last: bool) -> tuple[Row, ...]:
         rows = []
         for line in lines:
-            entries = [
-                entry for rate in self.rates for entry in (self.ours[line, rate], *self._beside(line, rate))
-            ]
-            rows.append(line.row(self.group, entries))
+            pairs = [(self.ours[line, rate], *self._beside(line, rate)) for rate in self.group.rates]
+            rows.append(line.row(self.group, [entry for pair in pairs for entry in pair]))
         if last and self.score.name == "fid":
             floors = tuple(self._floors(lines[0].dataset))
             rows.append(replace(rows[0], method=FLOOR, settings="", entries=floors))
         return tuple(rows)
 
-    def _values(self, results: Sequence[Result]) -> list[float]:
-        values = (result.metric(self.score.name).value for result in results)
-        return [value for value in values if value is not None]
-
     def _entry(self, line: Line, rate: float) -> Entry:
-        """Our number: the mean over seeds, or a dash; a note for each seed that has none."""
+        """Our number: the mean over seeds, or a dash. A note explains each seed without a number."""
         results = line.at(rate)
         if not results:
             return NOT_RUN
-        values = self._values(results)
-        without = [result for result in results if result.metric(self.score.name).value is None]
-        notes = tuple(
-            (f"seed {result.cell.seed}: " if values else "") + result.metric(self.score.name).reason
-            for result in without
-        )
-        if not values:
-            return Entry(notes=notes)
-        early = (result for result in results if result.ok and result.stopped)
-        notes += tuple(f"seed {result.cell.seed}: the fit ended early, {result.stopped}" for result in early)
-        mean = statistics.fmean(values)
-        spread = statistics.stdev(values) if len(values) > 1 else None
-        # A deviation has its mean's decimals: 0.1541 ± 3.47e-05 reads as a large one.
-        rounded = spread if spread is None or "e" in number(mean) else round(spread, 4)
-        text = number(mean) if rounded is None else f"{number(mean)} ± {number(rounded)}"
+        mean = self.group.means.get((self.score.name, *line.key, rate))
+        told = ((result.cell.seed, result.metric(self.score.name)) for result in results)
+        without = [(seed, metric.reason) for seed, metric in told if metric.value is None]
+        if mean is None:
+            return Entry(notes=tuple(reason for _, reason in without))
+        early = [
+            (result.cell.seed, f"the fit ended early, {result.stopped}")
+            for result in results
+            if result.ok and result.stopped
+        ]
+        notes = tuple(f"seed {seed}: {why}" for seed, why in [*without, *early])
+        text = number(mean.value)
+        if mean.spread is not None:
+            # A deviation has its mean's decimals: 0.1541 ± 3.47e-05 reads as a large one.
+            text += f" ± {number(mean.spread if 'e' in text else round(mean.spread, 4))}"
         if len(self.seed_counts) > 1:
-            text += f" ({len(values)})"
-        return Entry(text, mean, spread, len(values), notes=notes)
+            text += f" ({len(mean.values)})"
+        return Entry(text, mean.value, mean.spread, len(mean.values), notes=notes)
 
     def _mark_best(self, places: list[tuple[Line, float]]) -> None:
-        """Mark the best of two or more, whatever prints as the same number, and what a test ties with it.
+        """Mark the best of two or more numbers, those printed alike, and those that the test ties with it.
 
-        Nothing is marked where a method of ours has no number: it might have been the best.
+        If a method that was run has no number, nothing is marked: that method might have been the best.
         """
         values = {place: value for place in places if (value := self.ours[place].value) is not None}
         if len(values) < 2 or self.score.lower_is_better is None:
@@ -129,18 +119,18 @@ class ScoreTable:
         """Whether the paper has any number to set beside ours."""
         datasets = {result.cell.dataset for result in self.group.results}
         return any(
-            metric == self.score.name and dataset in datasets and rate in self.rates
-            for metric, dataset, _, rate in self.paper.values
+            metric == self.score.name and dataset in datasets and rate in self.group.rates
+            for metric, dataset, _, rate in prflow_paper().values
         )
 
     def _published(self, line: Line, rate: float) -> float | None:
-        """The paper's number; a variant of ours with other settings has no counterpart there."""
+        """The paper's number; None for a method with other settings, which the paper does not have."""
         if line.settings:
             return None
-        return self.paper.value(self.score.name, line.dataset, line.method, rate)
+        return prflow_paper().value(self.score.name, line.dataset, line.method, rate)
 
     def _beside(self, line: Line, rate: float) -> list[Entry]:
-        """What stands beside our number when comparing with the paper."""
+        """The entries beside our number in a comparison with the paper."""
         if not self.compare:
             return []
         ours, theirs = self.ours[line, rate].value, self._published(line, rate)
@@ -153,7 +143,7 @@ class ScoreTable:
         return [Entry(number(theirs), theirs), deviation]
 
     def _best_of_both(self, dataset: str, rate: float) -> tuple[float | None, float | None]:
-        """The best of ours and the best of the paper's, among the methods that both have."""
+        """Our lowest and the paper's lowest number, among the methods for which both are known."""
         both = [
             (ours.value, theirs)
             for (line, at), ours in self.ours.items()
@@ -163,21 +153,20 @@ class ScoreTable:
         return (min(ours for ours, _ in both), min(theirs for _, theirs in both)) if both else (None, None)
 
     def _floors(self, dataset: str) -> list[Entry]:
-        """FID(complete test, complete training images), the mean over what the results recorded."""
+        """FID(complete test images, complete training images), the mean of what the results recorded."""
+        frame = self.group.frame
+        rows = frame[(frame["metric"] == "fid") & (frame["dataset"] == dataset)]
         entries = []
-        for rate in self.rates:
-            metrics = [
-                result.metric("fid") for result in self.group.of_dataset(dataset) if result.cell.rate == rate
-            ]
-            floors = [metric.floor for metric in metrics if metric.floor is not None]
-            if floors:
+        for rate in self.group.rates:
+            here = rows[rows["rate"] == rate]
+            floors = here["floor"].dropna()
+            if len(floors):
                 mean = statistics.fmean(floors)
                 entries.append(Entry(number(mean), mean))
             else:
-                reasons = dict.fromkeys(
-                    metric.reason or metric.floor_reason or "not recorded" for metric in metrics
-                )
-                entries.append(Entry(notes=tuple(reasons)) if reasons else NOT_RUN)
+                why = here["reason"].where(here["reason"] != "", here["floor_reason"])
+                reasons = why.replace("", "not recorded").unique()
+                entries.append(Entry(notes=tuple(reasons)) if len(reasons) else NOT_RUN)
             entries += [EMPTY, EMPTY] if self.compare else []
         return entries
 
@@ -186,47 +175,51 @@ class ScoreTable:
         lines += self._bold()
         datasets = [block[0].dataset for block in self.blocks]
         if len(datasets) > len(set(datasets)):
-            lines.append("Baselines are in a block of their own below the other methods of a data set.")
+            lines.append("Baselines stand in a block of their own below the other methods of a data set.")
         lines += self._judges()
         if self.score.name == "fid":
             lines.append(
-                "Floor: the FID of the complete training images, so of images that are new. Imputations keep "
-                "the observed pixels of the test images themselves, and may come below it."
+                "Floor: the FID between the complete training images and the complete test images. Imputed "
+                "images keep the observed pixels of the test images, so their FID can be below the floor."
             )
         if self.incomparable and self.group.mechanism != MECHANISM:
-            lines.append(
-                f"The paper's pixels went missing by {MECHANISM}: it has no numbers to compare with here."
-            )
+            lines.append(f"The paper has no numbers to compare with here: all of its own are of {MECHANISM}.")
         elif self.incomparable:
-            lines.append("The paper has no numbers of these data sets and rates to compare with.")
+            lines.append("The paper has no numbers for these data sets and rates.")
         elif self.compare and self.score.ratio:
             lines.append(
-                "An FID's scale is its judge's, so ours compare with the paper's as ratios only. Ratio: over "
-                "the best of ours among the methods that the paper has too; paper's: the same of its numbers."
+                "The scale of an FID depends on its judge. The paper's judge is another one, so only ratios "
+                "can be compared. Ratio: our FID divided by our lowest. Paper's: the paper's FID divided by "
+                "the paper's lowest. Lowest: among the methods for which both FIDs are known."
             )
         elif self.compare:
-            lines.append("Paper: the numbers published with PRFlow. Deviation: ours minus the paper's.")
+            lines.append("Paper: the number in the PRFlow paper. Deviation: our number minus the paper's.")
         return lines
 
     def _bold(self) -> list[str]:
         """What bold means, and by which test."""
-        tested, untested = (
-            sum(getattr(one, name) for one in self.verdicts) for name in ("tested", "untested")
-        )
-        partial = ["Nothing is bold for a data set and rate where a method has no number."] * self.incomplete
+        tested = sum(one.tested for one in self.verdicts)
+        untested = sum(one.untested for one in self.verdicts)
+        partial = [
+            "Nothing is bold for a data set and rate if a method that was run there has no number: it might "
+            "have been the best."
+        ] * self.incomplete
         if not self.verdicts:
             return partial
-        bold = "Bold: the best mean for each data set and rate, or equal as printed"
+        bold = "Bold: the best mean for each data set and rate, and any mean printed as the same number"
         if not tested:
-            return [f"{bold}; no test is behind it, since {_why_untested(self.seed_counts)}.", *partial]
-        over = "seeds" if self.score.ratio else "test images and seeds, both random effects,"
-        line = (
-            f"{bold}, and all that a paired two-sided test over {over} cannot tell from it at 5 %, "
-            "corrected for all pairs of methods."
-        )
+            return [f"{bold}.", _why_untested(self.seed_counts), *partial]
+        over = "seeds" if self.score.ratio else "test images and seeds, both as random effects"
+        lines = [
+            f"{bold}, and all methods that a test cannot tell from the best one.",
+            f"The test: paired and two-sided, over {over}, at 5 %, corrected for all pairs of methods.",
+        ]
         if untested:
-            line += f" For want of shared seeds or of scores of single images, {untested} were not compared."
-        return [line, *partial]
+            lines.append(
+                f"Comparisons that could not be made: {untested}. They lack three shared seeds or the scores "
+                "of single images."
+            )
+        return [*lines, *partial]
 
     def _seeds(self) -> str:
         seeds = sorted({result.cell.seed for result in self.group.results})
@@ -234,17 +227,17 @@ class ScoreTable:
         if len(seeds) == 1:
             return f"One seed: {listed}."
         if self.seed_counts == {1}:
-            return f"One seed each, of {listed}."
+            return f"One seed for each method, out of {listed}."
         if len(self.seed_counts) == 1:
-            return f"Mean ± standard deviation over {min(self.seed_counts)} seeds, of {listed}."
+            return f"Mean ± standard deviation over {min(self.seed_counts)} seeds, out of {listed}."
         return (
-            "Mean ± standard deviation over the seeds that each method has, their number in brackets, "
-            f"of {listed}."
+            "Mean ± standard deviation over the seeds that each method has; their number is in brackets. The "
+            f"seeds: {listed}."
         )
 
     def _judges(self) -> list[str]:
         judges = []
-        for dataset in dataset_order(self.group, self.paper):
+        for dataset in dataset_order(self.group):
             results = self.group.of_dataset(dataset)
             metrics = [metric for result in results if (metric := result.metrics.get(self.score.name))]
             named = [metric for metric in metrics if metric.judge]
@@ -260,8 +253,8 @@ class ScoreTable:
 
 def _why_untested(seed_counts: set[int]) -> str:
     if max(seed_counts) < FEWEST_SEEDS:
-        return "it takes three seeds"
-    return "scores of single images are not stored for three shared seeds"
+        return "No test was made: it needs three seeds."
+    return "No test was made: it needs three shared seeds and their scores of single images."
 
 
 def _ratio(value: float | None, best: float | None) -> Entry:

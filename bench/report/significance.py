@@ -1,4 +1,4 @@
-"""Which methods win: the best mean, and whatever a paired test cannot tell from it."""
+"""Which methods win: the one with the best mean, and those that a paired test cannot tell from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05
 FEWEST_SEEDS = 3
-"""With two, one degree of freedom is left: next to nothing could be told apart, and all would be bold."""
+"""With two seeds the test has one degree of freedom: it would tell almost nothing apart."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Verdict:
 
     Attributes:
         tied: the methods that cannot be told from the best.
-        tested: how many were compared with it.
-        untested: how many could not be: without three seeds in common, or without scores of single images.
+        tested: how many were compared with the best.
+        untested: how many could not be compared, for lack of three common seeds or of the scores of images.
     """
 
     tied: frozenset[Line]
@@ -36,9 +36,9 @@ class Verdict:
 def against_best(best: Line, others: Sequence[Line], rate: float, score: Score) -> Verdict:
     """Compare the best method of a data set and rate with each of the others.
 
-    A paired two-sided test, `paired_p_value`, at 5 %, corrected for all pairs of methods
-    since the best was chosen by its numbers: over test images and seeds, or for an FID, which is of all
-    images at once, over seeds.
+    The test is `paired_p_value`, paired and two-sided, at 5 %. It is over test images and seeds; for FID,
+    which is of all images at once, over seeds. It is corrected for all pairs of methods, because the best
+    method was chosen by its numbers.
     """
     if len(best.at(rate)) < FEWEST_SEEDS:
         return Verdict(frozenset(), 0, len(others))
@@ -58,7 +58,7 @@ def against_best(best: Line, others: Sequence[Line], rate: float, score: Score) 
 
 
 def _scores(line: Line, rate: float, score: Score) -> dict[int, NDArray[np.float64]]:
-    """Each test image's score, (N,), by seed; an FID as (1,). Seeds without any are left out."""
+    """Each test image's score, (N,), by seed; an FID as (1,). Seeds without scores are left out."""
     import numpy as np
 
     if score.ratio:
@@ -71,7 +71,7 @@ def _scores(line: Line, rate: float, score: Score) -> dict[int, NDArray[np.float
 def _differences(
     own: dict[int, NDArray[np.float64]], other: dict[int, NDArray[np.float64]]
 ) -> NDArray[np.float64] | None:
-    """(S, N) over the seeds that both have; None where they are fewer than three or of other images."""
+    """(S, N) over the seeds that both have; None if these are fewer than three, or if the images differ."""
     import numpy as np
 
     rows = [own[seed] - other[seed] for seed in own if seed in other and own[seed].shape == other[seed].shape]

@@ -1,15 +1,15 @@
-"""Tables as CSV: one wide file a table, and one long file with every stored number."""
+"""Tables as CSV: a wide file for each table, and one long file with every stored number."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
+
+import pandas as pd
 
 from bench.report.groups import Group
 from bench.report.layout import Column, Entry, Table
-from bench.store.results import Cost, Result
+from bench.store.frame import COSTS, cells
 
 CELL = ("mechanism", "preset", "part", "dataset", "method", "settings", "rate", "seed", "status")
 NUMBER = ("metric", "value", "low", "high", "floor", "accuracy_complete", "judge", "weights", "reason")
@@ -17,7 +17,7 @@ PROBLEM = ("train", "test", "official", "fingerprint", "observed", "file")
 
 
 def wide_csv(table: Table) -> str:
-    """One row a method, as in the table; twelve digits, with `sd` and `seeds` beside means over seeds."""
+    """The rows of the table, with twelve digits. Means over seeds have `sd` and `seeds` beside them."""
     rows = [row for block in table.blocks for row in block]
     names = ["dataset", "method", "settings"]
     for position, column in enumerate(table.columns):
@@ -30,13 +30,22 @@ def wide_csv(table: Table) -> str:
             line |= _fields(column, entry)
         notes = [*row.dataset_notes, *(note for entry in row.entries for note in entry.notes)]
         lines.append(line | {"notes": "; ".join(dict.fromkeys(notes))})
-    return _csv([*names, "notes"], lines)
+    return pd.DataFrame(lines, columns=[*names, "notes"]).to_csv(index=False, lineterminator="\n")
 
 
 def long_csv(groups: Iterable[Group]) -> str:
-    """One row a cell and number: metrics with their intervals and reasons, and costs."""
-    lines = [line for group in groups for result in group.results for line in _long(group, result)]
-    return _csv([*CELL, *NUMBER, *PROBLEM], lines)
+    """One row for each cell and number: metrics with their intervals and reasons, and costs."""
+    table = pd.concat([_long(group) for group in groups])
+    return table[[*CELL, *NUMBER, *PROBLEM]].to_csv(index=False, lineterminator="\n")
+
+
+def _long(group: Group) -> pd.DataFrame:
+    """The group's rows of metrics, and after those of each cell a row for each cost that it recorded."""
+    metrics = group.frame.assign(part=group.part)
+    costs = cells(metrics)[[*CELL, *PROBLEM, *COSTS]].melt(
+        id_vars=[*CELL, *PROBLEM], value_vars=[*COSTS], var_name="metric", ignore_index=False
+    )
+    return pd.concat([metrics, costs.dropna(subset="value")]).sort_index(kind="stable")
 
 
 def _fields(column: Column, entry: Entry) -> dict[str, str]:
@@ -49,33 +58,3 @@ def _fields(column: Column, entry: Entry) -> dict[str, str]:
 
 def _digits(value: float | None) -> str:
     return "" if value is None else f"{value:.12g}"
-
-
-def _long(group: Group, result: Result) -> Iterable[Mapping[str, Any]]:
-    shared = {
-        "mechanism": group.mechanism,
-        "preset": group.preset,
-        "part": group.part,
-        "dataset": result.cell.dataset,
-        "method": result.cell.method,
-        "settings": result.settings_label,
-        "rate": result.cell.rate,
-        "seed": result.cell.seed,
-        "status": result.status,
-        **result.problem.model_dump(),
-        "file": str(result.path),
-    }
-    for name in dict.fromkeys(["rmse", "fid", "scc", *result.metrics]):
-        yield shared | {"metric": name} | result.metric(name).model_dump(include=set(NUMBER))
-    for name in Cost.model_fields:
-        value = getattr(result.cost, name)
-        if value is not None:
-            yield shared | {"metric": name, "value": value}
-
-
-def _csv(names: Iterable[str], lines: Iterable[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(names), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()

@@ -1,4 +1,4 @@
-"""All tables of some stored results: Tables 1-3 of the paper and the costs, for every group of results."""
+"""All tables of stored results: Tables 1-3 of the paper and the costs, for every group of results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from bench.report.costs import cost_table
 from bench.report.groups import Group
 from bench.report.layout import Table
 from bench.report.metrics import SCORES, scores_of
-from bench.report.published import Published
 from bench.report.scores import ScoreTable
 
 
@@ -21,8 +20,8 @@ class TableSet:
     tables: tuple[Table, ...]
 
 
-def build_tables(groups: Iterable[Group], paper: Published, compare: bool) -> list[TableSet]:
-    """Tables 1-3, those of plugins' metrics and the costs of every group.
+def build_tables(groups: Iterable[Group], compare: bool) -> list[TableSet]:
+    """For every group, Tables 1-3, the tables of plugins' metrics, and the table of costs.
 
     Args:
         compare: set the paper's numbers beside ours.
@@ -32,10 +31,10 @@ def build_tables(groups: Iterable[Group], paper: Published, compare: bool) -> li
             group,
             (
                 *(
-                    ScoreTable(group, paper, compare and score in SCORES, score).build()
+                    ScoreTable(group, compare and score in SCORES, score).build()
                     for score in scores_of(group)
                 ),
-                cost_table(group, paper, len(scores_of(group)) + 1),
+                cost_table(group, len(scores_of(group)) + 1),
             ),
         )
         for group in groups

@@ -1,4 +1,4 @@
-"""Tables for reading in a terminal, or in a file that a terminal's output went to."""
+"""Tables as text, for a terminal or for a file that the output is sent to."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from bench.report.tables import TableSet
 def print_tables(tables: TableSet, console: Console) -> None:
     """Print the tables of one group, with captions and notes; nothing is ever cut off.
 
-    A table too wide for the terminal is printed in pieces, some rates at a time. Where the output is no
-    terminal it stays whole, and the best carries an asterisk in place of bold.
+    A table that is too wide for the terminal is printed in pieces, some rates at a time. If the output is not
+    a terminal, the table stays whole, and the best numbers have an asterisk instead of bold type.
     """
     for line in tables.tables[0].about:
         console.print(Text(line), soft_wrap=True)
@@ -43,12 +43,12 @@ def _pieces(table: Table, console: Console) -> list[list[int]]:
 
 
 def _width(grid: RichTable, console: Console) -> int:
-    """How many characters wide the grid is, whole."""
+    """The width of the whole grid, in characters."""
     return console.measure(grid, options=console.options.update(width=100_000)).maximum
 
 
 def _print_whole(grid: RichTable, console: Console) -> None:
-    """Print a grid at its own width: past a narrow terminal's edge rather than cut."""
+    """Print a grid at its full width, even past the edge of a narrow terminal."""
     before = console.width
     console.width = max(before, _width(grid, console))
     console.print(grid)

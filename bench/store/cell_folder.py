@@ -1,4 +1,4 @@
-"""What is on disk: one folder a cell, its `result.json` written in one step when all the rest is there."""
+"""What is on disk: a folder for each cell. Its `result.json` is written last, in one step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bench.util.files import cannot_write, remove_drafts, write_atomically, writ
 LOCK = ".lock"
 SAMPLES = 64
 OF_A_FIT = ("imputed.npy", "samples.npz", "per-image.npz")
-"""What a fit leaves beside its result."""
+"""The files that a fit leaves beside its result."""
 
 
 class Held(BenchError):
@@ -44,19 +44,19 @@ class CellFolder:
         self._presence: Presence | None = None
 
     def checkpoints(self, key: str) -> Path:
-        """Where a fit with this key keeps its checkpoints; another key never sees them."""
+        """The folder of checkpoints of a fit with this key. A fit with another key never sees them."""
         return self.path / "checkpoints" / key.removeprefix("sha256:")[:16]
 
     def discard_checkpoints(self) -> None:
-        """Forget every unfinished fit of this cell."""
+        """Delete the checkpoints of all unfinished fits of this cell."""
         shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
 
     def empty_fresh(self) -> None:
-        """Forget what a run wrote that came to no result."""
+        """Delete the files of a run that had no result."""
         shutil.rmtree(self.fresh, ignore_errors=True)
 
     def adopt_fresh(self) -> None:
-        """Let what a run wrote take the place of what an earlier one left, where it left any."""
+        """Replace the files that an earlier run left by those of the last run."""
         for name in OF_A_FIT:
             if (self.fresh / name).is_file():
                 (self.fresh / name).replace(self.path / name)
@@ -66,21 +66,22 @@ class CellFolder:
 
     @contextlib.contextmanager
     def claimed(self, leaving: Callable[[], bool] = lambda: False) -> Iterator[int]:
-        """Hold the cell, so that no other run writes to it, here or on another machine that sees the folder.
+        """Hold the cell, so that no other run writes to it, on any machine that sees the folder.
 
         Args:
-            leaving: whether not to wait any longer for a machine that may have ended.
+            leaving: as for `Presence.begin`.
 
         Yields:
-            The open lock, which a process that writes here inherits: the cell is held until all have ended.
+            The open lock. Processes that write here inherit it, so the cell is held until all of them have
+            ended.
 
         Raises:
-            Held: another run holds it.
-            BenchError: the folder cannot be written, or its file system knows no locks.
+            Held: another run holds the cell.
+            BenchError: the folder cannot be written, or its file system has no locks.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            # Neither truncated nor read-only: over NFS a lock needs a file that is open for writing.
+            # Opened for writing, because a lock over NFS needs that; "a", so that nothing is emptied.
             lock = self.lock.open("a")
         except OSError as error:
             raise cannot_write(self.path, error) from error
@@ -104,13 +105,13 @@ class CellFolder:
                 presence.end()
 
     def running(self) -> bool:
-        """Whether a run holds the cell now; asks without waiting and writes nothing."""
+        """Whether a run holds the cell now. Does not wait and writes nothing."""
         try:
             lock = self.lock.open("rb")
         except OSError:
             return False
         with lock, contextlib.suppress(BenchError):
-            # A shared lock, so that two who ask at once do not take each other for a run.
+            # A shared lock, so that two processes that ask at once do not take each other for a run.
             if not _lock(lock, fcntl.LOCK_SH):
                 return True
         return Presence(self.path).elsewhere
@@ -119,8 +120,8 @@ class CellFolder:
         """The stored result in this version's schema; None if there is none, or if it is torn or damaged.
 
         Raises:
-            BenchError: a result is there that must not be replaced unseen: it is of a later schema, or its
-                file cannot be read.
+            BenchError: there is a result that must not be replaced without the user's knowledge: it has a
+                later schema, or its file cannot be read.
         """
         path = self.path / "result.json"
         try:
@@ -128,20 +129,20 @@ class CellFolder:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise BenchError(f"{path} cannot be read ({error.strerror}); put that right") from error
+            raise BenchError(f"{path} cannot be read ({error.strerror}); correct that first") from error
         except (ValueError, RecursionError):
             return None
         return upgrade(stored) if readable(stored, path) else None
 
     def note(self, progress: Mapping[str, Any]) -> None:
-        """Keep where the running cell stands, for who looks on; what cannot be written is not missed."""
+        """Write the progress of the running cell for other commands to show. Errors are ignored."""
         with contextlib.suppress(OSError):
             draft = self.progress.with_suffix(".draft")
             draft.write_text(json.dumps(progress))
             draft.replace(self.progress)
 
     def noted(self) -> dict[str, Any] | None:
-        """Where a running cell stood a few seconds ago: its last `progress` or `stage`, under that name."""
+        """The progress of a running cell a few seconds ago: its last `progress` or `stage`, by that name."""
         try:
             noted = json.loads(self.progress.read_text())
         except (OSError, ValueError):
@@ -149,15 +150,15 @@ class CellFolder:
         return noted if isinstance(noted, dict) else None
 
     def write(self, result: dict[str, Any]) -> None:
-        """Store the result, and drop what only an unfinished fit needs; one that ended early goes on from it.
+        """Store the result. A finished fit loses its checkpoints; one that was ended early keeps them.
 
         Raises:
-            Held: another machine has taken the claimed cell over meanwhile; its result counts.
+            Held: another machine has taken the claimed cell over; the result of that machine counts.
         """
         self._still_held()
         fault = fault_of({"schema": SCHEMA, **result})
         if fault is not None:
-            # A number that no reader takes would be lost without a word.
+            # Readers refuse such a result, so its numbers would be lost without an explanation.
             known: dict[str, Any] = {
                 name: result[name] for name in ("key", "cell", "asked", "problem") if name in result
             }
@@ -168,17 +169,17 @@ class CellFolder:
             self.discard_checkpoints()
 
     def _still_held(self) -> None:
-        """Raises Held where another machine has taken the claimed cell over meanwhile."""
+        """Raises Held if another machine has taken the claimed cell over."""
         if self._presence is not None and not self._presence.stands:
             raise Held(f"{self.path} was taken over by another machine")
 
     def take_in(self, files: Mapping[str, bytes]) -> None:
-        """Write the files of a cell that was run elsewhere, in their order."""
+        """Write the files of a cell that was run elsewhere, in the given order."""
         for name, content in files.items():
             write_atomically(self.path / name, partial(_put, content))
 
     def write_per_image(self, scores: Mapping[str, NDArray[np.floating]]) -> None:
-        """Keep each test image's own score, (N,) by metric, for paired tests between methods.
+        """Store the score of each test image, (N,) by metric, for paired tests between methods.
 
         Raises:
             Held: as `write`.
@@ -196,7 +197,7 @@ class CellFolder:
     def write_samples(
         self, truth: NDArray[np.uint8], observed: NDArray[np.bool_], recovered: NDArray[np.float32]
     ) -> None:
-        """Keep some test images for the figures, evenly spaced and so the same ones for every method.
+        """Store some test images for the figures: evenly spaced, and so the same for every method.
 
         Args:
             truth: (N, C, H, W); observed: (N, 1, H, W); recovered: (N, C, H, W) in [0, 1].
@@ -216,9 +217,9 @@ class CellFolder:
 
 
 def _for_others(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A result without the folders of this machine, but with its settings as they were given.
+    """A result without the folders of this machine. Settings are not changed.
 
-    Two fits that differ in the path of a file alone are two cells.
+    Settings that differ only in the path of a file belong to two different cells.
     """
     told: dict[str, Any] = without_places(result)
     for name in ("cell", "method"):
@@ -228,20 +229,20 @@ def _for_others(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lock(file: IO[Any], kind: int) -> bool:
-    """Lock an open file without waiting; False where another holds it.
+    """Lock an open file without waiting. False if another process holds it.
 
     Raises:
-        BenchError: the file system knows no locks.
+        BenchError: the file system has no locks.
     """
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except OSError as error:
-        # Network file systems that stand in for flock with record locks say EACCES for "held".
+        # Network file systems that use record locks for flock report a held lock as EACCES.
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             return False
         raise BenchError(
-            f"{file.name} cannot be locked ({error.strerror}): its file system knows no locks, "
-            "which keep two runs apart; choose --results on another one"
+            f"{file.name} cannot be locked ({error.strerror}): its file system has no locks, "
+            "which two runs at once need; choose --results on another one"
         ) from error
     return True
 

@@ -1,4 +1,4 @@
-"""Results of several machines brought together in one folder, or none of them where they contradict."""
+"""Copies the results of several machines into one folder; nothing is copied if they contradict each other."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from bench.store.results import Result, read_result
 from bench.util.files import write_atomically
 from bench.util.text import clean, file_name
 
-# What a run leaves while it works; it is of no use elsewhere.
+# Files that a run writes while it works; they are of no use on another machine.
 UNFINISHED = ("progress.json", "progress.draft")
 SAFE = re.compile(r"[A-Za-z0-9_=,+@-][A-Za-z0-9._=,+@-]*")
 
 
 @dataclass(frozen=True)
 class Step:
-    """What is to be done with one cell of one source.
+    """What to do with one cell of one source.
 
     Attributes:
-        cell: its folder below either root.
-        source: the folder that it comes from.
-        result: what it holds; None where it is passed over.
-        reason: why it is passed over; "" where it is copied.
+        cell: its folder, below the source and below the target.
+        source: the results folder that it comes from.
+        result: its result; None if the cell is passed over.
+        reason: why it is passed over; "" if it is copied.
     """
 
     cell: Path
@@ -41,21 +41,21 @@ class Step:
 
 
 def plan_merge(sources: Sequence[Path], target: Path) -> tuple[list[Step], list[str]]:
-    """Look at every cell of every source, and write nothing.
+    """Decide what to do with every cell of every source. Nothing is written.
 
     Returns:
-        The steps, and a line for each conflict or refusal, naming the cell; with any of these, nothing
-        should be copied.
+        The steps, and a line for each cell that is in conflict or refused. If there are such lines, the
+        caller should copy nothing.
 
     Raises:
-        BenchError: a source is no folder, or lies in the target or around it.
+        BenchError: a source is not a folder, or the source and the target lie in one another.
     """
     steps: list[Step] = []
     faults: list[str] = []
     chosen: dict[Path, tuple[Path, Result]] = {}
     for source in sources:
         if not source.is_dir():
-            raise BenchError(f"{source} is no folder; name one that holds results")
+            raise BenchError(f"{source} is not a folder; name one that holds results")
         here, there = source.resolve(), target.resolve()
         if here.is_relative_to(there) or there.is_relative_to(here):
             raise BenchError(f"{source} and {target} lie in one another; choose another --into")
@@ -77,22 +77,22 @@ def plan_merge(sources: Sequence[Path], target: Path) -> tuple[list[Step], list[
 
 
 def _unless_replaced(step: Step, chosen: Mapping[Path, tuple[Path, Result]]) -> Step:
-    """The step as it is, or passed over where its cell failed and a later source holds a number of it."""
+    """The step unchanged; or passed over, if its cell failed and a later source has numbers of the cell."""
     if step.reason or step.result is None or chosen[step.cell][1] is step.result:
         return step
-    reason = f"is {step.result.status}; {chosen[step.cell][0]} holds a number of it"
+    reason = f"is {step.result.status}; {chosen[step.cell][0]} holds its numbers"
     return replace(step, result=None, reason=reason)
 
 
 def _cells(source: Path) -> Iterator[Path]:
-    """Whatever lies where a cell's folder would, also where a link leads there."""
+    """All folders at the places of cells, also those that a link leads to."""
     for path in sorted(source.glob("*/*/*/*")):
         if path.name.startswith("seed-") and path.is_dir():
             yield path.relative_to(source)
 
 
 def _step(cell: Path, source: Path, target: Path, chosen: dict[Path, tuple[Path, Result]]) -> Step:
-    """What to do with one cell. Raises ValueError where it is refused or contradicts another."""
+    """What to do with one cell. Raises ValueError if it is refused or contradicts another one."""
     _refuse_strange_names(cell, source)
     folder = CellFolder(source, cell)
     if folder.running():
@@ -104,7 +104,7 @@ def _step(cell: Path, source: Path, target: Path, chosen: dict[Path, tuple[Path,
     except ValueError as error:
         raise ValueError(f"result.json {error}") from None
     if not _fits(cell, result):
-        raise ValueError("its result.json is of another cell than its folder")
+        raise ValueError("its result.json belongs to another cell than its folder")
     place = target / cell
     if cell in chosen:
         return _against(cell, source, result, *chosen[cell])
@@ -118,12 +118,12 @@ def _step(cell: Path, source: Path, target: Path, chosen: dict[Path, tuple[Path,
 
 
 def _refuse_strange_names(cell: Path, source: Path) -> None:
-    """Raises ValueError where a name is none that a run makes, or a link leads away."""
+    """Raises ValueError if a run could not have made a name, or if there is a link."""
     place = source
     for part in cell.parts:
         place = place / part
         if not SAFE.fullmatch(part):
-            raise ValueError(f"{part!r} is no name that a run gives a folder")
+            raise ValueError(f"{part!r} is not a name that a run gives to a folder")
         if place.is_symlink():
             raise ValueError(f"{part} is a link; results must be real folders")
     for path in place.iterdir():
@@ -132,7 +132,7 @@ def _refuse_strange_names(cell: Path, source: Path) -> None:
 
 
 def _fits(cell: Path, result: Result) -> bool:
-    """Whether the folder is that of the cell which the result records."""
+    """Whether the folder belongs to the cell that the result records."""
     dataset, missing, method, seed = cell.parts
     return (
         dataset == file_name(result.cell.dataset)
@@ -145,8 +145,8 @@ def _fits(cell: Path, result: Result) -> bool:
 
 
 def _against(cell: Path, source: Path, mine: Result, other: Path, theirs: Result) -> Step:
-    """Compare a cell with the same cell elsewhere. Raises ValueError where they contradict each other."""
-    # A failure that came before its problem was posed has no key.
+    """Compare a cell with the same cell elsewhere. Raises ValueError if they contradict each other."""
+    # A cell that failed before its problem was posed has no key.
     if mine.key != theirs.key and (mine.ok or mine.key) and (theirs.ok or theirs.key):
         raise ValueError(
             f"conflict: {other} holds the same cell with another key ({_short(theirs.key)} there, "
@@ -171,7 +171,7 @@ def _short(key: str | None) -> str:
 
 
 def copy(step: Step, target: Path) -> None:
-    """Copy one cell, its `result.json` last, so that a cell that was half copied counts as not there.
+    """Copy one cell. Its `result.json` comes last, so that a half-copied cell has no result yet.
 
     Raises:
         BenchError: the target cannot be written, a run holds the cell there, or the source has changed.
@@ -192,9 +192,9 @@ def _is_kept(path: Path) -> bool:
 
 
 def _open(path: Path) -> IO[bytes]:
-    """Open a plain file; a link that took its place since it was looked at is not followed."""
+    """Open a plain file. If a link has replaced it since it was checked, the link is not followed."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise OSError(0, "no plain file")
+        raise OSError(0, "not a plain file")
     return os.fdopen(handle, "rb")

@@ -1,7 +1,8 @@
-"""Who holds a folder, told in a file: for file systems on which each machine has locks of its own.
+"""A file in a folder says which process holds it, for file systems on which each machine has its own locks.
 
-Where locks reach from machine to machine they settle it. Where they do not (sshfs; NFS and Lustre with local
-locks), the holder's file, which only one can create and which changes every few seconds, does.
+If a lock on one machine is seen on the others, the lock alone decides who holds the folder. If it is not seen
+(sshfs; NFS and Lustre with local locks), this file decides: only one process can create it, and the holder
+changes it every few seconds.
 """
 
 from __future__ import annotations
@@ -19,37 +20,39 @@ from bench.util.processes import STOP_SECONDS
 
 BEAT_SECONDS = 5.0
 SILENT_SECONDS = STOP_SECONDS + 3 * BEAT_SECONDS
-"""How long nothing is heard of a holder that is gone, and what it had started with it."""
+"""After this time without a change, the holder and all processes that it started are gone."""
 LOOK_SECONDS = 0.5
 
 
 class Presence:
-    """This process's mark on a folder that it has locked; made and used by one thread.
+    """This process's mark on a folder that it has locked. One thread makes and uses it.
 
     Args:
-        folder: it must be there.
+        folder: must exist.
     """
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / ".holder"
-        # Locks hold among the processes of one running system that reach the folder by one mount.
+        # A lock is seen by all processes of one running system that reach the folder by the same mount.
         self._place = f"{socket.gethostname()} {_boot()} {folder.stat().st_dev} ".encode()
         self._mine = self._place + secrets.token_hex(8).encode()
         self._over = threading.Event()
         self._beats = threading.Thread(target=self._beat, daemon=True)
 
     def begin(self, leaving: Callable[[], bool] = lambda: False) -> bool:
-        """Mark the folder; False where another machine does. Waits while one that did may have ended.
+        """Mark the folder. False if another machine holds it.
+
+        A mark of another machine may be left from a process that has ended. This waits until that is certain.
 
         Args:
-            leaving: asked while it waits; where it says yes, the other has the folder still.
+            leaving: asked while this waits; if it returns True, the wait ends and the other keeps the folder.
 
         Raises:
             OSError: the folder cannot be written.
         """
         left = self._read()
         if left is not None:
-            # The lock, which is ours, tells that a holder at this place has ended.
+            # We have the lock, so a holder at this place has ended.
             if not left.startswith(self._place) and not self._silent(left, leaving):
                 return False
             if not self._take_away(left):
@@ -57,7 +60,7 @@ class Presence:
         try:
             file = self._file.open("xb", buffering=0)
         except OSError as error:
-            # SFTP has no word of its own for a file that is there already.
+            # SFTP has no error of its own for a file that exists already.
             if error.errno in (errno.EEXIST, errno.EPERM):
                 return False
             raise
@@ -71,7 +74,7 @@ class Presence:
         return True
 
     def _take_away(self, left: bytes) -> bool:
-        """Remove a mark that was read; False where another machine was quicker, whose mark then stays."""
+        """Remove the mark that was read. False if another machine has replaced it: its mark stays."""
         aside = self._file.with_name(f".holder-{secrets.token_hex(8)}")
         try:
             self._file.rename(aside)
@@ -79,14 +82,14 @@ class Presence:
             return True
         taken = aside.read_bytes()
         if taken != left:
-            # Not what was read but the mark of who took the folder over since.
+            # This is another mark than the one read: a machine took the folder over in between.
             aside.rename(self._file)
             return False
         aside.unlink()
         return True
 
     def end(self) -> None:
-        """Take the mark away, where it is ours."""
+        """Remove the mark, if it is still ours."""
         self._over.set()
         self._beats.join()
         if self.stands:
@@ -95,12 +98,12 @@ class Presence:
 
     @property
     def stands(self) -> bool:
-        """Whether the mark is ours still; this machine may have slept, and another taken the folder over."""
+        """Whether the mark is still ours. If this machine slept, another may have taken the folder over."""
         return (self._read() or b"").startswith(self._mine)
 
     @property
     def elsewhere(self) -> bool:
-        """Whether another machine seems to hold the folder; by the clocks, and without waiting."""
+        """Whether another machine seems to hold the folder, judged by the clocks and without waiting."""
         left = self._read()
         if left is None or left.startswith(self._place):
             return False
@@ -109,7 +112,7 @@ class Presence:
         return False
 
     def _silent(self, left: bytes, leaving: Callable[[], bool]) -> bool:
-        """Whether the mark stays as it is for long enough, by our clock alone: machines disagree on time."""
+        """Whether the mark does not change for long enough. Only our own clock is used, as clocks differ."""
         until = time.monotonic() + SILENT_SECONDS
         while time.monotonic() < until:
             time.sleep(LOOK_SECONDS)
@@ -123,7 +126,7 @@ class Presence:
             if not self.stands:
                 continue
             number += 1
-            # In place and of one length, so that nobody reads half of it or brings back what was taken away.
+            # Written in place and with a fixed length: nobody reads half a mark, and no removed one returns.
             with contextlib.suppress(OSError), self._file.open("r+b", buffering=0) as file:
                 file.write(self._content(number))
 
@@ -138,7 +141,7 @@ class Presence:
 
 
 def _boot() -> str:
-    """What tells this running system from others of the same name; empty where it does not say."""
+    """An identifier of this running system, different after each start; "" if the system gives none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -133,12 +133,6 @@ class Cost(_Part):
     peak_memory_mb: Number = None
     parameters: Number = None
 
-    @property
-    def images_per_second(self) -> float | None:
-        """How many images are imputed in a second; None where that is not recorded."""
-        each = self.impute_ms_per_image
-        return 1000 / each if each is not None and each > 0 else None
-
 
 class Display(_Part):
     """How tables show a result.

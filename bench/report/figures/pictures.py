@@ -43,21 +43,21 @@ Picture = NDArray[np.generic] | None
 
 @dataclass
 class Sheet:
-    """Square pictures in rows and columns, to the inch; labels above the columns and left of the groups.
+    """Square pictures in rows and columns, with titles above the columns and labels left of the groups.
 
     Attributes:
-        titles: above the columns.
-        groups: each a label and rows, of a picture a column.
+        titles: one for each column.
+        groups: each a label and rows; a row has one picture for each column.
     """
 
     titles: Sequence[str]
     groups: list[tuple[str, list[list[Picture]]]] = field(default_factory=list)
 
     def draw(self, brightest: float | None) -> Figure:
-        """The figure; with a colour bar up to `brightest`, where that is given.
+        """The figure, with a colour bar from 0 to `brightest` if that is given.
 
         Raises:
-            BenchError: a page has no room for so many pictures.
+            BenchError: so many pictures do not fit on a page.
         """
         left = MARGIN + (1.5 * LINE_HEIGHT if any(label for label, _ in self.groups) else 0.0)
         gaps = GROUP_GAP * (len(self.groups) - 1)
@@ -70,16 +70,16 @@ class Sheet:
         )
         if cell < SMALLEST_CELL:
             raise BenchError(
-                f"a page has no room for {rows} rows of {columns} pictures; "
+                f"{rows} rows of {columns} pictures do not fit on a page; "
                 "give a smaller --count, or fewer --methods or --rates"
             )
         titles, turned = _fitted(self.titles, cell)
         _, right = _room(titles, turned, cell)
-        # A slanted title at the right edge takes its room from the pictures.
+        # A slanted title sticks out at the right edge, so the pictures get less room.
         cell = min(cell, (TEXT_WIDTH - left - MARGIN - right) / columns - GAP)
         top, right = _room(titles, turned, cell)
         width = left + columns * (cell + GAP) + right + MARGIN
-        # A colour bar and its label need some width even where there are few columns.
+        # A colour bar and its label need some width, even if there are few columns.
         width = max(width, 2.2) if brightest is not None else width
         figure = Figure(figsize=(width, top + rows * (cell + GAP) + gaps + below + MARGIN))
         _write_titles(figure, titles, turned, top, left + cell / 2, cell + GAP)
@@ -124,14 +124,14 @@ def _draw_group(
 
 
 def _fitted(titles: Sequence[str], cell: float) -> tuple[list[str], bool]:
-    """The titles on lines that fit above their columns, or whole, to be turned, where they cannot."""
+    """The titles in lines that fit above their columns, and whether they must be slanted instead."""
     found = [wrapped(title, cell) for title in titles]
     whole = all(text.split() == title.split() for text, title in zip(found, titles, strict=True))
     return (found, False) if whole else ([wrapped(title, 1.9) for title in titles], True)
 
 
 def _room(titles: Sequence[str], turned: bool, cell: float) -> tuple[float, float]:
-    """The inches that titles take above the pictures and right of the last one."""
+    """The inches that the titles take above the pictures, and right of the last picture."""
     tall = max(title.count("\n") + 1 for title in titles) * LINE_HEIGHT
     if not turned:
         return tall + 0.08, 0.0
@@ -172,13 +172,13 @@ def _colour_bar(figure: Figure, left: float, below: float, brightest: float) -> 
 
 
 def with_errors(group: Group, sets: Sequence[SampleSet], images: Sequence[int], rule: bool) -> Drawn:
-    """Figures 2 and 3: groups by rate, observed over complete image at the left, then a column a method
-    with the imputed image over its squared errors.
+    """Figures 2 and 3: a group for each rate. At the left the observed image stands over the complete one.
+    Then each method has a column with the imputed image over its squared errors.
 
     Args:
-        sets: of one data set, one a rate.
+        sets: of one data set, one for each rate.
         images: positions among the stored images.
-        rule: whether they were chosen by the rule rather than asked for.
+        rule: whether `RULE` chose the images, and not the user.
     """
     lines = _columns(sets)
     labels = [short_label(line, group) for line in lines]
@@ -196,16 +196,17 @@ def with_errors(group: Group, sets: Sequence[SampleSet], images: Sequence[int], 
             sheet.groups.append((f"{one.rate:.0%} missing", rows))
     rates = "-".join(f"{one.rate:g}" for one in sets)
     caption = (
-        f"{_subject(group, sets)} In each group at the left the observed image, its missing pixels grey, "
-        f"over the complete one; then a column a method: the imputed image over its squared errors, the mean "
-        f"over channels, all on one scale, above whose end are {1 - BRIGHTEST:.1%} of the errors shown. "
+        f"{_subject(group, sets)} At the left of each group, the observed image with its missing pixels grey "
+        "stands over the complete image. Each method has a column: its imputed image over the squared errors "
+        "(the mean over channels). All errors have one scale; "
+        f"{1 - BRIGHTEST:.1%} of those shown are above its end. "
         f"{_choice(sets, images, rule)}{_absent(group, sets)}{_explained(group, sets)}"
     )
     return Drawn(file_name(f"errors-{sets[0].dataset}-{rates}"), sheet.draw(brightest), caption)
 
 
 def side_by_side(group: Group, one: SampleSet, images: Sequence[int], rule: bool) -> Drawn:
-    """Figures 4 and 5: a row an image, with the complete one, the observed one, and a column a method."""
+    """Figures 4 and 5: a row for each image: complete, observed, and imputed by each method."""
     lines = list(one.by_line)
     sheet = Sheet(["complete", "observed", *(short_label(line, group) for line in lines)])
     rows: list[list[Picture]] = []
@@ -214,8 +215,9 @@ def side_by_side(group: Group, one: SampleSet, images: Sequence[int], rule: bool
         rows.append([rgb(one.truth.complete[image]), seen(one.truth, image), *made])
     sheet.groups.append(("", rows))
     caption = (
-        f"{_subject(group, [one])} From left to right: the complete image, the observed one, its missing "
-        f"pixels grey, and what each method made of it. {_choice([one], images, rule)}{_absent(group, [one])}"
+        f"{_subject(group, [one])} From left to right: the complete image, the observed image with its "
+        "missing pixels grey, and the image as each method imputes it. "
+        f"{_choice([one], images, rule)}{_absent(group, [one])}"
         f"{_explained(group, [one])}"
     )
     return Drawn(file_name(f"images-{one.dataset}-{one.rate:g}"), sheet.draw(None), caption)
@@ -233,7 +235,7 @@ def seen(samples: Samples, image: int) -> NDArray[np.uint8]:
 
 
 def _columns(sets: Sequence[SampleSet]) -> list[Line]:
-    """The methods that have images at any of the rates, in the tables' order."""
+    """The methods that have images at some rate, in the order of the tables."""
     return list(dict.fromkeys(line for one in sets for line in one.by_line))
 
 
@@ -269,7 +271,7 @@ def _absent(group: Group, sets: Sequence[SampleSet]) -> str:
     for (reason, label), where in rates.items():
         found.setdefault(reason, []).append(f"{label} at {', '.join(where)}")
     told = [f"{', '.join(places)} ({reason})" for reason, places in found.items()]
-    return f" Without an image: {'; '.join(told)}." if told else ""
+    return f" These have no image: {'; '.join(told)}." if told else ""
 
 
 def _explained(group: Group, sets: Sequence[SampleSet]) -> str:

@@ -1,58 +1,65 @@
-"""The critical-difference diagram: which methods can be told apart over all problems."""
+"""The critical-difference diagram: which methods the tests can tell apart over all problems."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from bench.report.figures.style import TEXT_WIDTH, TYPE_SIZE, Drawn, long_settings, short_label, wrapped
 from bench.report.groups import Group, spelled
-from bench.report.layout import all_lines
+from bench.report.layout import all_lines, dataset_order, kinds_of
 from bench.report.looks import Kind
 from bench.report.metrics import Score
-from bench.report.published import Published
 from bench.util.statistics import Ranking, rank
 
 FEWEST_PROBLEMS, FEWEST_METHODS = 2, 3
 MOST_PROBLEMS = 12
 """Up to here every choice of problems is tried."""
 
-Problem = tuple[str, float]
-"""A data set and a rate."""
-Scores = dict[Problem, dict[Kind, float]]
 
-
-def critical_differences(group: Group, paper: Published, score: Score) -> Drawn | None:
-    """Methods by mean rank over the problems; None where fewer than three share two problems."""
-    scores = problem_scores(group, paper, score)
-    problems, methods = complete_part(scores)
-    if len(problems) < FEWEST_PROBLEMS or len(methods) < FEWEST_METHODS or score.lower_is_better is None:
-        return None
-    table = np.array([[scores[problem][method] for method in methods] for problem in problems])
-    datasets = [dataset for dataset, _ in problems]
-    ranking = rank(table, datasets, score.lower_is_better)
-    # No two mean ranks lie further apart than the first place and the last.
-    difference = ranking.critical_difference if ranking.critical_difference < len(methods) - 1 else None
-    labels = {(line.method, line.settings): short_label(line, group) for line in all_lines(group, paper)}
-    everyone = dict.fromkeys(method for found in scores.values() for method in found)
-    without = [labels[method] for method in everyone if method not in methods]
-    absent = f" Left out, without a number on one of them: {', '.join(without)}." if without else ""
-    caption = (
-        f"{group.title}. Ranks by {score.short} over {len(problems)} problems "
-        f"({_named(group, problems)}; means over seeds), 1 the best, averaged within each data set first and "
-        "then over data sets. "
-        f"{_tested(ranking, difference, len(set(datasets)), len(methods))}{absent}"
-        f"{long_settings(group, all_lines(group, paper))}"
+def critical_differences(group: Group, score: Score) -> Drawn | None:
+    """Methods by mean rank over the problems; None if fewer than three methods share two problems."""
+    problems = [(dataset, rate) for dataset in dataset_order(group) for rate in group.rates]
+    kinds = list(kinds_of(group))
+    scores = np.array(
+        [[_mean(group, score, dataset, kind, rate) for kind in kinds] for dataset, rate in problems]
     )
-    drawn = _draw([labels[method] for method in methods], ranking.ranks, difference)
+    rows, columns = complete_part(~np.isnan(scores))
+    if not rows or score.lower_is_better is None:
+        return None
+    datasets = [problems[row][0] for row in rows]
+    ranking = rank(scores[np.ix_(rows, columns)], datasets, score.lower_is_better)
+    # No two mean ranks lie further apart than the first place and the last.
+    difference = ranking.critical_difference if ranking.critical_difference < len(columns) - 1 else None
+    short = {(line.method, line.settings): short_label(line, group) for line in all_lines(group)}
+    labels = [short[kind] for kind in kinds]
+    some = np.flatnonzero((~np.isnan(scores)).any(axis=0))
+    without = ", ".join(labels[column] for column in some if column not in columns)
+    caption = (
+        f"{group.title}. Mean ranks by {score.short} over {len(rows)} problems "
+        f"({_named(group, [problems[row] for row in rows])}); 1 is the best. Each problem ranks the means "
+        "over seeds. Ranks are averaged within each data set first, and then over data sets. "
+        f"{_tested(ranking, difference, len(set(datasets)), len(columns))}"
+        f"{f' Left out, because they have no number for some problem: {without}.' if without else ''}"
+        f"{long_settings(group, all_lines(group))}"
+    )
+    drawn = _draw([labels[column] for column in columns], ranking.ranks, difference)
     return Drawn(f"ranks-{score.file_name}", drawn, caption)
 
 
-def _named(group: Group, problems: Iterable[Problem]) -> str:
+def _mean(group: Group, score: Score, dataset: str, kind: Kind, rate: float) -> float:
+    """The mean over seeds; NaN where there is none."""
+    mean = group.means.get((score.name, dataset, *kind, rate))
+    return math.nan if mean is None else mean.value
+
+
+def _named(group: Group, problems: Iterable[tuple[str, float]]) -> str:
     """The problems for a reader: "MNIST at 0.6, 0.9; CelebA at 0.8"."""
     rates: dict[str, list[float]] = {}
     for dataset, rate in problems:
@@ -64,56 +71,49 @@ def _named(group: Group, problems: Iterable[Problem]) -> str:
 
 
 def _tested(ranking: Ranking, difference: float | None, datasets: int, methods: int) -> str:
-    """What the tests say, and over how many data sets; `difference` as `_draw` takes it."""
-    counted = f"{datasets} data set{'s are' if datasets > 1 else ' is'}"
-    once = "For the tests a data set counts once, whatever its rates"
+    """What the tests say, and over how many data sets. `difference` is as for `_draw`."""
+    counted = "One data set is" if datasets == 1 else f"{datasets} data sets are"
+    once = "In the tests each data set counts once, however many rates it has."
     if difference is None:
-        return f"{once}: {counted} too few for Nemenyi's test to tell any two of {methods} methods apart."
-    # A small p beside one bar over everything looks like a contradiction.
+        return f"{once} {counted} too few for Nemenyi's test to tell any two of {methods} methods apart."
+    # Without this sentence, a small p beside one bar over all methods looks like a contradiction.
     joined = (
-        " Here it joins all: Nemenyi's test tells no two methods apart, even where Friedman's p, which is of "
-        "all methods at once, is small."
+        " Here it joins all methods: Nemenyi's test tells no two of them apart. Friedman's p can still be "
+        "small, because that test is of all methods at once."
     )
     return (
-        f"{once}: {datasets} data sets. Friedman's test: p = {ranking.p_value:.2g}. A bar joins methods "
-        f"whose mean ranks differ by less than Nemenyi's critical difference at 5 %, {difference:.2f}."
+        f"{once} There are {datasets} data sets. Friedman's test: p = {ranking.p_value:.2g}. "
+        "A bar joins methods whose mean ranks differ by less than Nemenyi's critical difference at 5 %, "
+        f"{difference:.2f}."
         f"{joined * (max(ranking.ranks) - min(ranking.ranks) < difference)}"
     )
 
 
-def problem_scores(group: Group, paper: Published, score: Score) -> Scores:
-    """The mean over seeds by problem and method."""
-    found: Scores = {}
-    for line in all_lines(group, paper):
-        for rate in sorted({result.cell.rate for result in line.results}):
-            values = [
-                value for result in line.at(rate) if (value := result.metric(score.name).value) is not None
-            ]
-            if values:
-                mean = sum(values) / len(values)
-                found.setdefault((line.dataset, rate), {})[line.method, line.settings] = mean
-    return found
-
-
-def complete_part(scores: Scores) -> tuple[list[Problem], list[Kind]]:
+def complete_part(there: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
     """The problems and methods without a gap between them that hold the most numbers.
 
-    Of choices with as many numbers, the one with more problems.
+    Of two choices with equally many numbers, the one with more problems.
+
+    Args:
+        there: (P, M), whether a method, in a column, has a number for a problem, in a row.
+
+    Returns:
+        The positions of the rows and of the columns; none where there are too few of either.
     """
-    problems = list(scores)
-    sizes = range(1, len(problems) + 1) if len(problems) <= MOST_PROBLEMS else [len(problems)]
-    best: tuple[list[Problem], list[Kind]] = ([], [])
+    problems = [int(row) for row in np.flatnonzero(there.any(axis=1))]
+    count = len(problems)
+    sizes = range(FEWEST_PROBLEMS, count + 1) if count <= MOST_PROBLEMS else [count]
+    best: tuple[list[int], list[int]] = ([], [])
     for size in reversed(sizes):
-        for chosen in combinations(problems, size):
-            methods = [kind for kind in scores[chosen[0]] if all(kind in scores[one] for one in chosen)]
-            enough = len(methods) >= FEWEST_METHODS and size >= FEWEST_PROBLEMS
-            if enough and size * len(methods) > len(best[0]) * len(best[1]):
-                best = list(chosen), methods
+        for rows in combinations(problems, size):
+            columns = [int(column) for column in np.flatnonzero(there[[*rows]].all(axis=0))]
+            if len(columns) >= FEWEST_METHODS and size * len(columns) > len(best[0]) * len(best[1]):
+                best = [*rows], columns
     return best
 
 
 def cliques(ranks: Sequence[float], difference: float) -> list[tuple[float, float]]:
-    """From and to which rank each bar goes: the longest runs of ranks within the difference."""
+    """The first and last rank of each bar: the longest runs of ranks that span less than the difference."""
     ordered = sorted(ranks)
     bars: list[tuple[float, float]] = []
     for start, low in enumerate(ordered):
@@ -127,8 +127,7 @@ def _draw(methods: Sequence[str], ranks: Sequence[float], difference: float | No
     """Demsar's diagram (2006, figure 1), the best at the left; half of the names on either side.
 
     Args:
-        difference: the critical one; where it is None, no ranks can be told apart, and the diagram has no
-            bars.
+        difference: the critical one. None if no ranks can be told apart; the diagram then has no bars.
     """
     bars = [] if difference is None else cliques(ranks, difference)
     half = -(-len(methods) // 2)

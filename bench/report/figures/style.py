@@ -1,4 +1,4 @@
-"""How all figures look: type, colours that colour-blind readers can tell apart, marks, and saving."""
+"""How all figures look: type, marks, and colours that colour-blind readers can tell apart."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEXT_HEIGHT = 9.2
 """Inches of a page that a figure may fill."""
 TYPE_SIZE = 7.0
 
-# Okabe and Ito, 2008, without the yellow, which white paper swallows.
+# Okabe and Ito, 2008, without the yellow, which can hardly be seen on white paper.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKS = ("o", "s", "^", "D", "v", "P")
 
@@ -39,7 +39,7 @@ SETTINGS: dict[Any, Any] = {
     "legend.frameon": False,
     "pdf.fonttype": 42,
     "savefig.dpi": 220,
-    # A name with a dollar sign is a name.
+    # A dollar sign in a name is no formula.
     "text.parse_math": False,
     "svg.fonttype": "none",
 }
@@ -47,7 +47,7 @@ SETTINGS: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure, the name of its files, and what it shows in sentences."""
+    """A figure, the name of its files, and its caption."""
 
     name: str
     figure: Figure
@@ -60,7 +60,7 @@ def drawn_as(look: Look) -> dict[str, Any]:
 
 
 def short_label(line: Line, group: Group) -> str:
-    """The method as figures name it: long settings are a number, which `long_settings` explains."""
+    """The method as figures name it. A number stands for long settings; `long_settings` explains it."""
     number = _numbers(group).get(line.settings)
     return (
         line.label(group) if number is None else f"{spelled('method', line.method, group.results)} [{number}]"
@@ -68,7 +68,7 @@ def short_label(line: Line, group: Group) -> str:
 
 
 def long_settings(group: Group, lines: Iterable[Line]) -> str:
-    """Sentences for a caption that tell which settings of the lines drawn are a number; "" without any."""
+    """Sentences for a caption that explain the numbers of long settings; "" if no line has such settings."""
     drawn = {line.settings for line in lines}
     numbers = _numbers(group).items()
     return "".join(f" [{number}]: {settings}." for settings, number in numbers if settings in drawn)
@@ -82,13 +82,13 @@ def _numbers(group: Group) -> dict[str, int]:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Figures made and saved inside look as they should."""
+    """Gives these settings to the figures that are made and saved inside."""
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **SETTINGS}):
         yield
 
 
 def wrapped(text: str, width: float) -> str:
-    """A label on lines no wider than some inches; a word that is wider is broken."""
+    """A label broken into lines of at most `width` inches; a wider word is broken too."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -107,19 +107,19 @@ def wrapped(text: str, width: float) -> str:
 
 @lru_cache(maxsize=4096)
 def width_of(text: str, size: float = TYPE_SIZE) -> float:
-    """How wide a line of text is set, in inches."""
+    """The width of a line of text, in inches."""
     width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
     return float(width) / 72
 
 
 def panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with a grid of axes that keep clear of each other's labels."""
+    """A figure with a grid of axes, placed so that no labels overlap."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, [list(row) for row in figure.subplots(rows, columns, squeeze=False)]
 
 
 def legend(figure: Figure, axes: Iterable[Axes]) -> None:
-    """One legend of all axes below the figure, in as many columns as fit."""
+    """One legend for all axes, below them, in as many columns as fit."""
     entries: dict[Any, Any] = {}
     for one in axes:
         for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
@@ -132,18 +132,18 @@ def legend(figure: Figure, axes: Iterable[Axes]) -> None:
 
 
 def no_panel(axes: Axes, why: str) -> None:
-    """Say in place of a panel why there is none."""
+    """Write in place of a panel why it is empty."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, wrapped(why, 1.9), ha="center", va="center", transform=axes.transAxes)
 
 
 def save(drawn: Drawn, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Write a figure in some formats, and its caption as text; returns the files. Raises OSError."""
+    """Write a figure in each format, and its caption as text. Returns the files. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for kind in formats:
         path = folder / f"{drawn.name}.{kind}"
-        # No date, so that the same results give the same file.
+        # Without a date, the same results always give the same file.
         metadata = {"CreationDate": None} if kind == "pdf" else {"Description": drawn.caption}
         drawn.figure.savefig(path, metadata=metadata)
         written.append(path)

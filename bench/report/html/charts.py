@@ -1,4 +1,4 @@
-"""Curves as SVG for the page: where every line, mark, interval and tick goes."""
+"""Curves as SVG for the page: the places of lines, marks, intervals and ticks."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.report.curves import Curve, Point, curves
+from bench.report.curves import Curve, Point, curves, far_apart
 from bench.report.groups import Group, spelled
 from bench.report.layout import number
 from bench.report.looks import Kind, Look
 from bench.report.metrics import Score
-from bench.report.published import Published
 
 WIDTH, HEIGHT = 380, 250
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 40
-FAR_APART = 20
-"""Positive values with a larger ratio than this get a logarithmic axis."""
 MARKS = (
     "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0",
     "M-3.6,-3.6h7.2v7.2h-7.2z",
@@ -30,7 +27,7 @@ MARKS = (
 
 @dataclass(frozen=True)
 class Mark:
-    """One number on a chart, in the SVG's units; `text` is what hovering tells."""
+    """One number on a chart, in units of the SVG. `text` shows when a reader points at it."""
 
     x: float
     y: float
@@ -41,7 +38,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Series:
-    """One method on a chart; `position` is its own on every chart of a group."""
+    """One method on a chart; its `position` is the same on every chart of a group."""
 
     label: str
     position: int
@@ -57,7 +54,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """One metric against the rate on one data set; ticks are (place, label)."""
+    """One metric against the rate on one data set. Ticks are pairs (place, label)."""
 
     title: str
     label: str
@@ -67,15 +64,13 @@ class Chart:
     logarithmic: bool
 
 
-def chart(
-    group: Group, paper: Published, dataset: str, score: Score, looks: Mapping[Kind, Look]
-) -> Chart | None:
-    """The chart of one data set and metric; None without a number.
+def chart(group: Group, dataset: str, score: Score, looks: Mapping[Kind, Look]) -> Chart | None:
+    """The chart of one data set and metric; None if there is no number.
 
     Args:
         looks: of every method of the group.
     """
-    found = curves(group, paper, dataset, score)
+    found = curves(group, dataset, score)
     if not found:
         return None
     rates = sorted({result.cell.rate for result in group.of_dataset(dataset)})
@@ -97,8 +92,7 @@ def chart(
     )
     return Chart(
         f"{spelled('dataset', dataset, group.results)}: {score.short} against the fraction missing",
-        score.short
-        + {True: " (lower is better)", False: " (higher is better)", None: ""}[score.lower_is_better],
+        score.short + score.direction,
         series,
         tuple((across(rate), f"{rate:g}") for rate in rates),
         tuple((place(tick), f"{tick:g}") for tick in ticks),
@@ -158,7 +152,7 @@ def _scale(low: float, high: float, start: float, end: float) -> Callable[[float
 def _ticks(values: Sequence[float]) -> tuple[list[float], bool]:
     """Round numbers around the values, and whether their axis is logarithmic."""
     low, high = min(values), max(values)
-    if low > 0 and high > FAR_APART * low:
+    if far_apart(values):
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
         return [10.0**power for power in range(first, last + 1)], True
     span = high - low or abs(high) or 1.0

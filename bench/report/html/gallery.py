@@ -1,4 +1,4 @@
-"""The stored test images for the page: each cell's in one PNG, side by side."""
+"""The stored test images for the page: those of each cell side by side in one PNG."""
 
 from __future__ import annotations
 
@@ -13,37 +13,34 @@ from PIL import Image
 
 from bench.report.groups import Group, spelled
 from bench.report.layout import dataset_order
-from bench.report.published import Published
 from bench.report.samples import Samples, SampleSet, chosen_images, sample_sets
 
 Gallery = dict[str, Any]
 
 
-def galleries(groups: Sequence[Group], paper: Published, count: int) -> list[Gallery]:
+def galleries(groups: Sequence[Group], count: int) -> list[Gallery]:
     """A gallery for each group, data set and seed, as JSON for the page's script.
 
-    Each has `title`, `height`, `width`, `images` (numbers of the test images), `complete` (a PNG with the
-    images side by side), `rates` (each with `rate` and `observed`, a PNG that is white where a pixel is
-    seen), and `methods` (each with `label` and `imputed`, a PNG or null by rate).
+    Each has `title`, `height`, `width`, `images` (positions among the test images), `complete` (a PNG with
+    the images side by side), `rates` (each with `rate` and `observed`, a PNG in which observed pixels are
+    white), and `methods` (each with `label` and `imputed`, a PNG or null for each rate).
 
     Args:
         count: how many images, evenly spaced over the stored ones.
     """
     found = []
     for group in groups:
-        for dataset in dataset_order(group, paper):
+        for dataset in dataset_order(group):
             for seed in sorted({one.cell.seed for one in group.of_dataset(dataset) if one.ok}):
-                sets = [
-                    one for one in sample_sets(group, paper, dataset, seed) if _same_images(one, group, paper)
-                ]
+                sets = [one for one in sample_sets(group, dataset, seed) if _same_images(one, group)]
                 if sets:
                     found.append(_gallery(group, dataset, seed, sets, count, alone=len(groups) == 1))
     return found
 
 
-def _same_images(one: SampleSet, group: Group, paper: Published) -> bool:
-    """Whether a set's images are those of the data set's first, so that they can be followed."""
-    first = sample_sets(group, paper, one.dataset, one.seed)[0].truth
+def _same_images(one: SampleSet, group: Group) -> bool:
+    """Whether a set's images are those of the first rate, so that a reader sees one image at all rates."""
+    first = sample_sets(group, one.dataset, one.seed)[0].truth
     return np.array_equal(one.truth.complete, first.complete)
 
 
@@ -73,7 +70,7 @@ def _imputed(samples: Samples | None, chosen: Sequence[int]) -> str | None:
 
 
 def png(images: NDArray[np.uint8] | NDArray[np.bool_]) -> str:
-    """Images (K, C, H, W) side by side in one PNG, as base64: (H, K W), grey, colour, or black and white."""
+    """Images (K, C, H, W) side by side in one PNG of H rows and K W columns, as base64."""
     strip = np.concatenate(list(images), axis=2)
     grey = strip.shape[0] == 1
     picture = Image.fromarray(strip[0] if grey else np.ascontiguousarray(strip.transpose(1, 2, 0)))

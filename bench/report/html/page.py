@@ -23,12 +23,10 @@ from bench.report.html.gallery import galleries
 from bench.report.layout import Table, dataset_order, number
 from bench.report.looks import looks
 from bench.report.metrics import scores_of
-from bench.report.published import Published
 from bench.report.tables import build_tables
 from bench.store.results import Metric, Result
 from bench.util.text import clean
 
-IMAGES = 24
 NAMES = ("rmse", "fid", "scc")
 
 
@@ -43,7 +41,7 @@ class CellRow:
 
     @cached_property
     def address(self) -> str:
-        """The cell as `bench show` and `bench reproduce` take it."""
+        """The cell, as one names it to `bench show` and `bench reproduce`."""
         folder = self.result.path.parent
         return str(folder.relative_to(self.root)) if folder.is_relative_to(self.root) else str(folder)
 
@@ -53,12 +51,12 @@ class CellRow:
 
     @property
     def call(self) -> str:
-        """The command line that the result came from; "" where it is not recorded."""
+        """The command line that made the result; "" if it is not recorded."""
         return clean(str(self.result.provenance.get("command") or ""))
 
     @property
     def numbers(self) -> list[tuple[Metric, str]]:
-        """RMSE, FID and SCC with their intervals, as they are shown."""
+        """RMSE, FID and SCC, each with its text: the number and its interval."""
         return [(metric, _with_interval(metric)) for metric in map(self.result.metric, NAMES)]
 
 
@@ -71,7 +69,7 @@ def _with_interval(metric: Metric) -> str:
     return number(metric.value) + interval
 
 
-def render(groups: Sequence[Group], paper: Published, root: Path, compare: bool, images: int = IMAGES) -> str:
+def render(groups: Sequence[Group], root: Path, compare: bool, images: int) -> str:
     """The whole page.
 
     Args:
@@ -91,10 +89,10 @@ def render(groups: Sequence[Group], paper: Published, root: Path, compare: bool,
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html").render(
         script=Markup(script),
-        # The only script that may run: whatever else a stored name may hold, it is text.
+        # Browsers run this script only. Should a stored name hold a script, it stays text.
         script_hash=Markup(f"'sha256-{digest}'"),
         style=Markup(_source("style.css")),
-        sets=_sets(groups, paper, compare),
+        sets=_sets(groups, compare),
         cells=_cells(groups, root),
         failures=[row for row in _cells(groups, root) if not row.result.ok],
         counts=_counts(results),
@@ -102,7 +100,7 @@ def render(groups: Sequence[Group], paper: Published, root: Path, compare: bool,
         problems=_problems(groups),
         citations=citations(results),
         without_citation=_without_citation(results),
-        galleries=galleries(groups, paper, images),
+        galleries=galleries(groups, images),
         intervals=INTERVALS,
         names=[name.upper() for name in NAMES],
         charts=charts,
@@ -114,17 +112,17 @@ def _source(name: str) -> str:
     return (files("bench.report.html") / name).read_text(encoding="utf-8")
 
 
-def _sets(groups: Sequence[Group], paper: Published, compare: bool) -> list[dict[str, Any]]:
+def _sets(groups: Sequence[Group], compare: bool) -> list[dict[str, Any]]:
     """Group by group: tables, the winners in each, and charts."""
     found = []
-    for tables in build_tables(groups, paper, compare):
+    for tables in build_tables(groups, compare):
         group = tables.group
-        look_of = looks(group, paper)
+        look_of = looks(group)
         drawn = [
             one
-            for dataset in dataset_order(group, paper)
+            for dataset in dataset_order(group)
             for score in scores_of(group)
-            if (one := charts.chart(group, paper, dataset, score, look_of))
+            if (one := charts.chart(group, dataset, score, look_of))
         ]
         legend = {series.position: series for chart in drawn for series in chart.series}
         found.append(
@@ -142,7 +140,7 @@ def _sets(groups: Sequence[Group], paper: Published, compare: bool) -> list[dict
 
 
 def _winners(tables: Sequence[Table]) -> list[tuple[str, str, list[list[str]]]]:
-    """(data set, rate, the best by table) for each place where any table has a best."""
+    """(data set, rate, the best methods by table) for each data set and rate with a best method."""
     best: dict[tuple[str, str], list[list[str]]] = {}
     for at, table in enumerate(tables):
         for row in (row for block in table.blocks for row in block):
@@ -167,13 +165,13 @@ def _cells(groups: Iterable[Group], root: Path) -> list[CellRow]:
 
 
 def _counts(results: Sequence[Result]) -> dict[str, int]:
-    """How many cells there are of each status, complete ones first."""
+    """The number of cells of each status, complete ones first."""
     statuses = sorted({result.status for result in results}, key=lambda status: (status != "ok", status))
     return {status: sum(result.status == status for result in results) for status in statuses}
 
 
 def _origins(results: Iterable[Result]) -> list[tuple[dict[str, str], int]]:
-    """What the results were made with, and how many cells each; dates left out."""
+    """Each origin of results, without the date, and its number of cells."""
     found: dict[tuple[tuple[str, str], ...], int] = {}
     for result in results:
         told = tuple((name, clean(_told(result.provenance.get(name)))) for name in ORIGIN)

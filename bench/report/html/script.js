@@ -8,7 +8,7 @@
     return made;
   };
 
-  // Sorting: numbers by value, the rest by text; what has no number goes last either way.
+  // Sorting: numbers by value, other cells by text. Rows without a number go last in both directions.
   const keyOf = (row, column) => {
     const cell = row.cells[column];
     const text = cell.textContent.trim();
@@ -38,7 +38,7 @@
     button.addEventListener("click", () => sortBy(button.closest("th")));
   }
 
-  // The filter: rows whose data set or method has every word.
+  // The filter keeps the rows whose data set or method contains every word.
   const filter = byId("filter");
   const applyFilter = () => {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -53,7 +53,7 @@
   };
   filter.addEventListener("input", applyFilter);
 
-  // Numbers of the marks, by pointer and by keyboard.
+  // The number of a mark shows when the pointer or the keyboard reaches it.
   const tip = byId("tip");
   const showTip = (point) => {
     tip.textContent = point.getAttribute("aria-label");
@@ -249,6 +249,6 @@
     scale.fillStyle = `rgb(${colourOf(x / 127).join(" ")})`;
     scale.fillRect(x, 0, 1, 8);
   }
-  // After the first paint, which the images need not delay.
+  // After the first paint, so that the images do not delay it.
   requestAnimationFrame(() => setTimeout(open, 0));
 })();

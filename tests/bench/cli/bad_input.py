@@ -192,7 +192,7 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
     "path: a name that is taken": (
         lambda folder: (npz()(folder), (folder / "images.npz").rename(folder / "mnist.npz"))[0],
         f"{RUN} --dataset mnist.npz",
-        "would pass for the data set mnist",
+        "would look like the data set mnist",
     ),
     "npz: torn": (torn_npz, OURS, "images.npz"),
     "npz: foreign": (text("images.npz", "hello"), OURS, "is no .npz file"),
@@ -206,7 +206,7 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
     "npz: a label too few": (npz(test_labels=np.zeros(11, np.int64)), OURS, "one label an image"),
     "npz: larger than memory": (boundless_npz, OURS, "images.npz"),
     "images: none": (images(), f"{RUN} --dataset pictures/", "holds 0 .png or .jpg images"),
-    "images: corrupt": (images("a.png", "b.png"), f"{RUN} --dataset pictures/", "is not a whole image"),
+    "images: corrupt": (images("a.png", "b.png"), f"{RUN} --dataset pictures/", "is not a complete image"),
     "mnist: truncated": (torn_mnist, f"{MNIST} --data-dir data", "cannot be read"),
     "cifar10: a batch that was altered": (
         lambda folder: [
@@ -313,7 +313,7 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
     ),
     "data set: no name": (nothing, 'prepare --dataset ""', "unknown data set ''"),
     "results: none": (nothing, "status", "no cells below"),
-    "merge: no such source": (nothing, "merge gone --into there", "gone is no folder"),
+    "merge: no such source": (nothing, "merge gone --into there", "gone is not a folder"),
     "merge: no cells": (text("elsewhere/a.txt", ""), "merge elsewhere --into there", "holds no cells"),
     "merge: into itself": (stored(), "merge results/runs --into results/runs/more", "lie in one another"),
     "table: format unknown": (stored(), "table --format pdf", "unknown format 'pdf'"),
@@ -323,7 +323,7 @@ CONTRADICTIONS: dict[str, tuple[Setup, str]] = {
     "merge: another key": (other_machine, "with another key"),
     "merge: other numbers": (other_numbers, "rmse is 0.16 there, 0.3 here"),
     "merge: a link that leads out": (linked, "log.txt is a link"),
-    "merge: a record of another cell": (misplaced, "is of another cell than its folder"),
+    "merge: a record of another cell": (misplaced, "belongs to another cell than its folder"),
     "merge: torn": (text(f"elsewhere/{CELL}/result.json", TORN), "is not whole JSON"),
 }
 

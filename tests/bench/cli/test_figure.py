@@ -63,14 +63,14 @@ def test_draws_what_is_asked_for(root: Path, tmp_path: Path, capsys: pytest.Capt
     [
         (["erors"], "unknown kind of figure 'erors'; did you mean 'errors'?"),
         (["--format", "jpg"], "'jpg'"),
-        (["--format", ""], "--format names none; there is: png, pdf"),
+        (["--format", ""], "--format names no format; there is: png, pdf"),
         (["--output", "/dev/null/figures", "--format", "png"], "choose another --output"),
         (["errors", "--images", "3,99"], "image 99 is not stored; choose from 0 to 11"),
-        (["errors", "--images", "three"], "--images 'three' are not whole numbers"),
+        (["errors", "--images", "three"], "--images 'three' must be whole numbers"),
         (["--rates", "0.7"], "no result at rate 0.7; there is: 0.6, 0.9"),
         (["--methods", "nobody"], "no result of method 'nobody'"),
         (["errors", "--seed", "5"], "no result with seed 5; there is: "),
-        (["errors", "--count", "12"], "no room for 48 rows of 4 pictures; give a smaller --count"),
+        (["errors", "--count", "12"], "48 rows of 4 pictures do not fit on a page; give a smaller --count"),
     ],
 )
 def test_wrong_calls_are_refused_in_one_line(

@@ -41,7 +41,7 @@ def test_the_method_runs_and_its_test_passes_as_written(folder: Path) -> None:
 def test_nothing_is_written_over(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "test_mine.py").write_text("mine")
     assert new("mine") == 2
-    assert "test_mine.py is there already" in capsys.readouterr().err
+    assert "test_mine.py exists already" in capsys.readouterr().err
     assert [path.name for path in folder.iterdir()] == ["test_mine.py"]
 
 
@@ -53,7 +53,7 @@ def test_nothing_is_written_over(folder: Path, capsys: pytest.CaptureFixture[str
         ("class", "cannot name a Python file"),
         ("__", "cannot name a Python file"),
         ("json", "the name of an installed Python package"),
-        ("mcflow", "is taken by methods.mcflow:MCFlow"),
+        ("mcflow", "is taken by bench.methods.mcflow:MCFlow"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused(

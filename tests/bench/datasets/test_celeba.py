@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -147,7 +150,7 @@ def test_a_corrupt_and_a_landscape_image_are_named(celeba_folder: Path) -> None:
     with pytest.raises(BenchError, match=r"000009.jpg is 218x100: no aligned CelebA image"):
         load("celeba", celeba_folder)
     (folder / "000009.jpg").write_bytes((folder / "000001.jpg").read_bytes()[:900])
-    with pytest.raises(BenchError, match=r"000009.jpg is not a whole image"):
+    with pytest.raises(BenchError, match=r"000009.jpg is not a complete image"):
         load("celeba", celeba_folder)
 
 
@@ -161,3 +164,36 @@ def test_one_image_cannot_be_split(celeba_folder: Path) -> None:
 def test_nothing_found_says_what_to_put_where(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=rf"CelebA is not found; .*{celeba.ARCHIVE}.*--data-dir"):
         load("celeba", tmp_path)
+
+
+OTHERS = """
+import sys
+import bench.metrics.fid, bench.metrics.rmse, bench.metrics.scc
+from bench.datasets import load
+from bench.judges.finding import judge_for
+load("mnist")
+judge_for("mnist")
+for name in ("mnist", "cifar10", "celeba", "user"):
+    __import__(f"bench.datasets.{name}")
+print(*sorted({"gdown", "facenet_pytorch", "torch_fidelity"} & set(sys.modules)))
+"""
+
+
+def test_only_celeba_needs_gdown_and_facenet(tmp_path: Path) -> None:
+    """Reading and judging MNIST imports neither; each is imported in one place, inside a function."""
+    done = subprocess.run(
+        [sys.executable, "-c", OTHERS],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"BENCH_CACHE": str(tmp_path)},
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+    root = Path(__file__).parents[3]
+    named = {
+        str(path.relative_to(root))
+        for folder in ("bench", "methods", "classifiers")
+        for path in (root / folder).rglob("*.py")
+        for word in ("import gdown", 'load("facenet_pytorch', "import facenet_pytorch")
+        if word in path.read_text(encoding="utf-8")
+    }
+    assert named == {"bench/datasets/celeba.py", "classifiers/facenet.py"}

@@ -171,8 +171,8 @@ def damage_text(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "fault"),
     [
-        (damage_corrupt, "is not a whole image"),
-        (damage_text, "is not a whole image"),
+        (damage_corrupt, "is not a complete image"),
+        (damage_text, "is not a complete image"),
         (damage_size, "is 33x32; CIFAR-10 images are 32x32"),
     ],
 )

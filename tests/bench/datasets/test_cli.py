@@ -26,8 +26,9 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Stands for the judges; remembers for which data sets one was asked."""
     asked: list[Any] = []
     module: Any = types.ModuleType("bench.judges.finding")
-    module.TRAINED = {}
     module.judge_for = lambda name, data_dir: asked.append((name, data_dir))
+    module.TRAINED = {"mnist": None}
+    module.judge_at_hand = lambda name: object()
     monkeypatch.setitem(sys.modules, "bench.judges.finding", module)
     return asked
 
@@ -90,7 +91,7 @@ def test_prepare_without_a_network_says_which_file_to_put_where(
     assert call("prepare", "--dataset", "cifar10,mnist") == 1
     error = capsys.readouterr().err.splitlines()
     assert len(error) == 1
-    assert error[0].startswith(f"error: {cifar10.ARCHIVE} cannot be fetched (no network)")
+    assert error[0].startswith(f"error: {cifar10.ARCHIVE} cannot be downloaded (no network)")
     assert error[0].endswith(f"put it in {cache}")
     assert judged == [("mnist", None)]
     assert call("prepare", "--dataset", "cifar10", "--data-dir", str(tmp_path / "made")) == 1
@@ -107,7 +108,7 @@ def test_prepare_takes_no_web_page_for_celeba(
 
     monkeypatch.setattr(gdown, "download", write)
     assert call("prepare", "--dataset", "celeba", "--data-dir", str(tmp_path)) == 1
-    assert "img_align_celeba.zip cannot be fetched (what came is not the published file)" in (
+    assert "img_align_celeba.zip cannot be downloaded (the download is not the published file)" in (
         capsys.readouterr().err
     )
     assert not list((tmp_path / "celeba").iterdir())
@@ -132,7 +133,7 @@ def test_prepare_tells_a_file_s_name_without_what_a_terminal_would_obey(
     for name in ("b\x1b]0;owned\x07X.png", "c.png"):
         Path("own", name).write_bytes(b"no image")
     assert call("prepare", "--dataset", "own") == 1
-    assert capsys.readouterr().err == "error: own/bX.png is not a whole image; replace or remove it\n"
+    assert capsys.readouterr().err == "error: own/bX.png is not a complete image; replace or remove it\n"
 
 
 def test_prepare_expands_the_home_folder(
@@ -146,6 +147,18 @@ def test_prepare_expands_the_home_folder(
     assert judged == [("mnist", tmp_path / "home" / "new")]
 
 
+def test_prepare_trains_a_judge_that_is_not_at_hand(
+    monkeypatch: pytest.MonkeyPatch, judged: list[Any]
+) -> None:
+    trained: list[Any] = []
+    training: Any = types.ModuleType("bench.judges.training")
+    training.train_judge = lambda name, data_dir: trained.append(name)
+    monkeypatch.setitem(sys.modules, "bench.judges.training", training)
+    monkeypatch.setattr(sys.modules["bench.judges.finding"], "judge_at_hand", lambda name: None)
+    assert call("prepare", "--dataset", "mnist") == 0
+    assert trained == ["mnist"] and judged == [("mnist", None)]
+
+
 def test_prepare_takes_a_set_of_one_s_own_without_a_judge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,7 +168,7 @@ def test_prepare_takes_a_set_of_one_s_own_without_a_judge(
     monkeypatch.chdir(tmp_path)
     assert call("prepare", "--dataset", "own.npz") == 0
     printed = capsys.readouterr()
-    assert "own.npz: no judge knows its images" in printed.out
+    assert "own.npz: there is no judge for its images" in printed.out
     assert printed.err == ""
 
 

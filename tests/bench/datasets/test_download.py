@@ -69,7 +69,7 @@ def test_a_broken_download_goes_on_where_it_stopped(server: Server, tmp_path: Pa
     target = tmp_path / "file.bin"
     server.most = 400_000
     for _ in range(2):
-        with pytest.raises(BenchError, match=r"file.bin cannot be fetched \(the connection broke"):
+        with pytest.raises(BenchError, match=r"file.bin cannot be downloaded \(the connection broke"):
             fetch(address(server), target, MD5)
         assert not target.exists()
     fetch(address(server), target, MD5)
@@ -91,7 +91,7 @@ def test_a_part_that_is_whole_already_is_taken(server: Server, tmp_path: Path) -
 
 
 def test_another_file_is_dropped(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="what came is not the published file"):
+    with pytest.raises(BenchError, match="the download is not the published file"):
         fetch(address(server), tmp_path / "file.bin", "0" * 32)
     assert not list(tmp_path.iterdir())
 
@@ -102,7 +102,7 @@ def test_a_refusing_server_and_no_server_say_what_to_put_where(server: Server, t
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/file.bin"
-        with pytest.raises(BenchError, match=r"file.bin cannot be fetched .*get it from") as caught:
+        with pytest.raises(BenchError, match=r"file.bin cannot be downloaded .*get it from") as caught:
             fetch(url, tmp_path / "file.bin", MD5)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "file.bin").exists()

@@ -59,7 +59,7 @@ def test_a_folder_without_any_of_the_files_leaves_the_packages(tmp_path: Path) -
 
 def test_a_set_that_is_partly_there_is_refused(folder: Path) -> None:
     (folder / "t10k-images-idx3-ubyte.gz").unlink()
-    with pytest.raises(BenchError, match=r"t10k-images-idx3-ubyte.gz is missing; fetch it anew"):
+    with pytest.raises(BenchError, match=r"t10k-images-idx3-ubyte.gz is missing; download it again"):
         load("mnist", folder)
 
 
@@ -84,7 +84,7 @@ def test_a_damaged_file_is_named_with_the_remedy(folder: Path, damage: Callable[
     with pytest.raises(BenchError) as caught:
         load("mnist", folder)
     message = str(caught.value)
-    assert message.startswith(str(path)) and "fetch it anew" in message and "\n" not in message
+    assert message.startswith(str(path)) and "download it again" in message and "\n" not in message
 
 
 def test_a_data_folder_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,12 +178,12 @@ def corrupt(folder: Path) -> str:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
-    return "test/dog/1.png is not a whole image"
+    return "test/dog/1.png is not a complete image"
 
 
 def corrupt_first(folder: Path) -> str:
     (folder / "train/cat/0.png").write_bytes(b"")
-    return "train/cat/0.png is not a whole image"
+    return "train/cat/0.png is not a complete image"
 
 
 def other_size(folder: Path) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 from bench.report.groups import group_results
 from bench.report.layout import Table
-from bench.report.published import prflow_paper
 from bench.report.tables import build_tables
 from bench.store.results import read_results
 
@@ -97,7 +96,7 @@ def tables_of(root: Path, *documents: dict[str, Any], compare: bool = False) -> 
     """The tables of these results, which make one group, by name."""
     found, _ = read_results(store(root, *documents))
     groups, _ = group_results(found)
-    (tables,) = build_tables(groups, prflow_paper(), compare)
+    (tables,) = build_tables(groups, compare)
     return {table.name: table for table in tables.tables}
 
 

@@ -16,13 +16,11 @@ from bench.report.figures import plots
 from bench.report.figures.style import styled
 from bench.report.groups import Group, group_results
 from bench.report.html.charts import Chart, chart
-from bench.report.looks import BUILT_IN, looks
+from bench.report.looks import Look, looks
 from bench.report.metrics import SCORES
 from bench.report.published import prflow_paper
 from bench.store.results import read_results
 from tests.bench.report.stored import failed, result, store
-
-PAPER = prflow_paper()
 
 
 def group_of(root: Path, *documents: dict[str, Any]) -> Group:
@@ -32,13 +30,13 @@ def group_of(root: Path, *documents: dict[str, Any]) -> Group:
 
 def axes_of(group: Group) -> Axes:
     with styled():
-        drawn = plots.against_rate(group, PAPER, SCORES[:1])
+        drawn = plots.against_rate(group, SCORES[:1])
     assert drawn is not None
     return drawn.figure.axes[0]
 
 
 def chart_of(group: Group) -> Chart:
-    made = chart(group, PAPER, "mnist", SCORES[0], looks(group, PAPER))
+    made = chart(group, "mnist", SCORES[0], looks(group))
     assert made is not None
     return made
 
@@ -52,7 +50,7 @@ def test_curves_show_means_intervals_and_what_is_published(tmp_path: Path) -> No
     documents = [result("prflow", seed=seed, rmse=rmse) for seed, rmse in enumerate((0.10, 0.12, 0.17))]
     group = group_of(tmp_path, *documents, result("mcflow", rmse=0.2))
     with styled():
-        drawn = plots.against_rate(group, PAPER, SCORES[:1])
+        drawn = plots.against_rate(group, SCORES[:1])
     assert drawn is not None
     lines = [(line.get_xdata(), np.asarray(line.get_ydata(), float)) for line in drawn.figure.axes[0].lines]
     values = [value for _, ys in lines for value in ys]
@@ -60,7 +58,7 @@ def test_curves_show_means_intervals_and_what_is_published(tmp_path: Path) -> No
         assert any(value == pytest.approx(expected, abs=1e-4) for value in values), expected
     hollow = [line for line in drawn.figure.axes[0].lines if line.get_fillstyle() == "none"]
     assert sorted(y for line in hollow for y in np.asarray(line.get_ydata(), float)) == [0.149, 0.1581]
-    assert "Student's t over seeds" in drawn.caption
+    assert "Student's t over the seeds" in drawn.caption
 
 
 def test_a_line_breaks_where_its_method_has_no_number(tmp_path: Path) -> None:
@@ -109,7 +107,7 @@ def test_no_method_on_the_grey_line_is_beaten_at_its_cost(tmp_path: Path) -> Non
         for name, (seconds, rmse) in points.items()
     ]
     with styled():
-        drawn = plots.against_cost(group_of(tmp_path, *documents), PAPER, SCORES[:1])
+        drawn = plots.against_cost(group_of(tmp_path, *documents), SCORES[:1])
     assert drawn is not None
     (step,) = [line for line in drawn.figure.axes[0].lines if line.get_color() == "#999999"]
     assert np.asarray(step.get_xydata()).tolist() == [[1.0, 0.5], [3.0, 0.5], [3.0, 0.2]]
@@ -126,7 +124,7 @@ def test_a_method_is_charged_for_imputing_too(tmp_path: Path) -> None:
     documents = [result(method, cost=cost) for method, cost in costs.items()]
     documents.append(result("untold", "celeba", cost=costs["untold"]))
     with styled():
-        drawn = plots.against_cost(group_of(tmp_path, *documents), PAPER, SCORES[:1])
+        drawn = plots.against_cost(group_of(tmp_path, *documents), SCORES[:1])
     assert drawn is not None
     mnist, celeba = drawn.figure.axes
     marked = {line.get_label(): float(np.asarray(line.get_xdata())[0]) for line in mnist.lines}
@@ -143,7 +141,7 @@ def test_costs_are_drawn_where_most_methods_have_them(tmp_path: Path) -> None:
     documents += [result(method, "celeba", rate=0.8) for method in ("mcflow", "prflow")]
     documents.append(result("mcflow", "celeba", rate=0.9))
     with styled():
-        drawn = plots.against_cost(group_of(tmp_path, *documents), PAPER, SCORES[:1])
+        drawn = plots.against_cost(group_of(tmp_path, *documents), SCORES[:1])
     assert drawn is not None
     assert [axes.get_title() for axes in drawn.figure.axes] == ["MNIST, 90% missing", "CelebA, 80% missing"]
     for axes in drawn.figure.axes:
@@ -152,17 +150,41 @@ def test_costs_are_drawn_where_most_methods_have_them(tmp_path: Path) -> None:
 
 
 def test_a_method_looks_the_same_whoever_is_beside_it(tmp_path: Path) -> None:
-    alone = looks(group_of(tmp_path / "alone", result("prflow"), result("own")), PAPER)
+    alone = looks(group_of(tmp_path / "alone", result("prflow"), result("own")))
     many = [result(method) for method in ("a", "prflow", "misgan", "own")]
     width = result("prflow", cell=result("prflow")["cell"] | {"settings": {"width": 16}})
-    beside = looks(group_of(tmp_path / "many", *many, width), PAPER)
-    assert alone["prflow", ""] == beside["prflow", ""] == BUILT_IN["prflow"]
-    assert beside["a", ""] == alone["own", ""], "what is left goes by name"
+    beside = looks(group_of(tmp_path / "many", *many, width))
+    assert alone["prflow", ""] == beside["prflow", ""] == Look(3, 3, "solid"), "the fourth of the paper"
+    assert alone["own", ""] == beside["own", ""]
     assert len({(look.colour, look.mark) for look in beside.values()}) == len(beside) == 5
 
 
-def test_built_in_methods_of_one_colour_differ_in_mark_and_dashes() -> None:
+def test_the_first_settings_of_a_method_look_as_the_method(tmp_path: Path) -> None:
+    def wide(method: str, width: int) -> dict[str, Any]:
+        return result(method, cell=result(method)["cell"] | {"settings": {"width": width}})
+
+    plain = looks(group_of(tmp_path / "plain", result("misgan"), result("own")))
+    other = looks(group_of(tmp_path / "wide", wide("misgan", 16), wide("misgan", 32), wide("own", 16)))
+    assert other["misgan", "width=16"] == plain["misgan", ""] and other["own", "width=16"] == plain["own", ""]
+    assert other["misgan", "width=32"] != plain["misgan", ""]
+
+
+def test_no_two_methods_of_many_look_alike_while_there_are_looks(tmp_path: Path) -> None:
+    found = looks(group_of(tmp_path, *(result(f"m{number}") for number in range(38))))
+    # 7 colours and 6 marks make 42 pairs; four of them belong to the paper's methods, run or not.
+    pairs = {(look.colour, look.mark) for look in found.values()}
+    assert len(pairs) == 38 and not {(number, number) for number in range(4)} & pairs
+    assert len(looks(group_of(tmp_path / "more", *(result(f"m{number}") for number in range(50))))) == 50
+
+
+def test_this_projects_methods_of_one_colour_differ_in_mark_and_dashes(tmp_path: Path) -> None:
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert set(BUILT_IN) == set(project["entry-points"]["bench.methods"])
-    for one, other in combinations(BUILT_IN.values(), 2):
+    methods = project["entry-points"]["bench.methods"]
+    documents = [
+        result(method, display={"baseline": method not in prflow_paper().methods}) for method in methods
+    ]
+    found = looks(group_of(tmp_path, *documents))
+    assert {method for method, _ in found} == set(methods)
+    assert {look.dashes for look in found.values()} == {"solid", "dashed", "dotted"}
+    for one, other in combinations(found.values(), 2):
         assert one.colour != other.colour or (one.mark != other.mark and one.dashes != other.dashes)

@@ -20,13 +20,11 @@ from bench.report.figures import pictures, plots, ranks
 from bench.report.figures.style import Drawn, save, styled
 from bench.report.groups import Group, group_results
 from bench.report.metrics import SCORES
-from bench.report.published import prflow_paper
 from bench.report.samples import chosen_images, sample_sets
 from bench.store.results import read_results
 from tests.bench.report.pictured import store_with_images
 from tests.bench.report.stored import failed, result, store
 
-PAPER = prflow_paper()
 NAMES = (
     "MCFlow",
     "Linear interpolation",
@@ -73,14 +71,14 @@ def figures(grid: Group) -> list[Drawn]:
 
 
 def drawn_of(group: Group) -> Iterator[Drawn | None]:
-    sets = sample_sets(group, PAPER, "mnist")
+    sets = sample_sets(group, "mnist")
     yield pictures.with_errors(group, sets, [0, 5], rule=True)
     yield pictures.with_errors(group, sets[:1], [1], rule=True)
-    yield pictures.side_by_side(group, sample_sets(group, PAPER, "celeba")[0], [0, 1, 2], rule=False)
-    yield plots.against_rate(group, PAPER, SCORES)
-    yield plots.against_cost(group, PAPER, SCORES)
-    yield plots.training(group, PAPER, "mnist")
-    yield ranks.critical_differences(group, PAPER, SCORES[0])
+    yield pictures.side_by_side(group, sample_sets(group, "celeba")[0], [0, 1, 2], rule=False)
+    yield plots.against_rate(group, SCORES)
+    yield plots.against_cost(group, SCORES)
+    yield plots.training(group, "mnist")
+    yield ranks.critical_differences(group, SCORES[0])
     # With bars: two data sets tell nothing apart.
     yield Drawn("ranks-bars", ranks._draw(NAMES, (1.2, 1.9, 2.9), 1.0), "")
 
@@ -156,7 +154,7 @@ def test_layout_of_figures_2_and_3(tmp_path: Path) -> None:
     root = store_with_images(tmp_path, *documents)
     group = group_of(root)
     with styled():
-        figure = pictures.with_errors(group, sample_sets(group, PAPER, "mnist"), [3], rule=False).figure
+        figure = pictures.with_errors(group, sample_sets(group, "mnist"), [3], rule=False).figure
     places = picture_axes(figure)
     # From the top, then from the left.
     places.sort(key=lambda axes: (-round(axes.get_position().y0, 3), axes.get_position().x0))
@@ -184,7 +182,7 @@ def test_layout_of_figures_2_and_3(tmp_path: Path) -> None:
 
 def test_layout_of_figures_4_and_5(tmp_path: Path) -> None:
     group = group_of(store_with_images(tmp_path, result("prflow", "cifar10"), result("mcflow", "cifar10")))
-    (one,) = sample_sets(group, PAPER, "cifar10")
+    (one,) = sample_sets(group, "cifar10")
     with styled():
         drawn = pictures.side_by_side(group, one, [2, 4], rule=False)
     titles = [text.get_text() for text in drawn.figure.texts if text.get_text()]
@@ -198,12 +196,12 @@ def test_layout_of_figures_4_and_5(tmp_path: Path) -> None:
 def test_a_figure_of_any_data_set_has_a_name_that_latex_includes(tmp_path: Path) -> None:
     fit = {"history": [{"J": 1.0}]}
     group = group_of(store_with_images(tmp_path, result("prflow", "my faces 100%_ü", fit=fit)))
-    sets = sample_sets(group, PAPER, "my faces 100%_ü")
+    sets = sample_sets(group, "my faces 100%_ü")
     with styled():
         drawn = [
             pictures.with_errors(group, sets, [0], rule=True),
             pictures.side_by_side(group, sets[0], [0], rule=True),
-            plots.training(group, PAPER, "my faces 100%_ü"),
+            plots.training(group, "my faces 100%_ü"),
         ]
     assert [one.name for one in drawn if one] == [
         "errors-my-faces-100-_--0.8",
@@ -231,14 +229,14 @@ def test_a_method_without_images_is_told_in_the_caption(tmp_path: Path) -> None:
     arrays = dict(np.load(other))
     np.savez(other, **(arrays | {"observed": ~arrays["observed"]}))
     group = group_of(root)
-    sets = sample_sets(group, PAPER, "mnist")
+    sets = sample_sets(group, "mnist")
     with styled():
         both = pictures.with_errors(group, sets, [0], rule=True).caption
         first, second = (pictures.side_by_side(group, one, [0], rule=True).caption for one in sets)
     for caption in (both, first):
         assert "MisGAN at 80% (failed: it broke)" in caption
         assert "MCFlow at 80% (samples.npz is damaged)" in caption
-        assert "a at 80% (its stored images are not those of the others)" in caption
+        assert "a at 80% (its stored images differ from those of the other methods)" in caption
     # Who was not run at a rate is told as well.
     assert "PBiGAN [1] at 80% (not run)" in first and "[1]: batch_size" in first
     assert "PRFlow at 90%, a at 90% (not run)" in second and "[1]: batch_size" in second
@@ -259,7 +257,7 @@ def test_arrays_that_are_no_samples_are_refused(tmp_path: Path, change: dict[str
     root = store_with_images(tmp_path, result("prflow"))
     (path,) = root.rglob("samples.npz")
     np.savez(path, **(dict(np.load(path)) | change))
-    assert sample_sets(group_of(root), PAPER, "mnist") == []
+    assert sample_sets(group_of(root), "mnist") == []
 
 
 def test_long_settings_are_a_number_that_the_caption_explains(tmp_path: Path) -> None:
@@ -268,7 +266,7 @@ def test_long_settings_are_a_number_that_the_caption_explains(tmp_path: Path) ->
     documents = [result("misgan", cell=cell | {"settings": long}), result("mcflow"), result("prflow")]
     documents.append(result("misgan", cell=cell | {"settings": {"width": 16}}))
     with styled():
-        drawn = plots.against_rate(group_of(store(tmp_path, *documents)), PAPER, SCORES)
+        drawn = plots.against_rate(group_of(store(tmp_path, *documents)), SCORES)
         assert drawn is not None
         drawn.figure.canvas.draw()
     texts = {text.get_text() for text in drawn.figure.findobj(Text) if isinstance(text, Text)}
@@ -282,7 +280,7 @@ def test_a_legend_of_rates_is_in_their_order(tmp_path: Path) -> None:
         for method, rate in (("misgan", 0.9), ("misgan", 0.6), ("prflow", 0.8), ("prflow", 0.7))
     ]
     with styled():
-        drawn = plots.training(group_of(store(tmp_path, *documents)), PAPER, "mnist")
+        drawn = plots.training(group_of(store(tmp_path, *documents)), "mnist")
         assert drawn is not None
         (legend,) = drawn.figure.legends
         assert [text.get_text()[:4] for text in legend.get_texts()] == ["60% ", "70% ", "80% ", "90% "]

@@ -15,7 +15,6 @@ from rich.console import Console
 
 from bench.report import markdown
 from bench.report.groups import group_results
-from bench.report.published import prflow_paper
 from bench.report.spreadsheets import long_csv, wide_csv
 from bench.report.tables import TableSet, build_tables
 from bench.report.terminal import print_tables
@@ -27,7 +26,7 @@ from tests.bench.report.stored import failed, result, store
 def set_of(root: Path, *documents: dict[str, Any], compare: bool = False) -> TableSet:
     found, _ = read_results(store(root, *documents))
     groups, _ = group_results(found)
-    (tables,) = build_tables(groups, prflow_paper(), compare)
+    (tables,) = build_tables(groups, compare)
     return tables
 
 

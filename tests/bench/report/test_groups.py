@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.plugins.registry import GROUP
 from bench.report.citations import citations
-from bench.report.groups import BUILT_IN, Group, group_results, spelled
+from bench.report.groups import Group, group_results, spelled
 from bench.report.published import prflow_paper
 from bench.report.tables import build_tables
 from bench.store.results import read_results
@@ -126,7 +126,7 @@ def test_numbers_from_several_versions_of_the_code_are_remarked(tmp_path: Path) 
         broken,
     )
     assert group.remarks == (
-        "From several versions of the method's code: MCFlow, PRFlow; bench status tells which cells.",
+        "Numbers from several versions of the method's code: MCFlow, PRFlow. `bench status` names the cells.",
     )
 
 
@@ -142,7 +142,7 @@ def test_a_changed_checkout_is_remarked(tmp_path: Path) -> None:
         made("misgan", clean=False, commit=None),
         made("pbigan"),
     )
-    assert group.remarks == ("From a checkout with uncommitted changes: PRFlow.",)
+    assert group.remarks == ("Numbers from a checkout with uncommitted changes: PRFlow.",)
 
 
 def test_those_of_one_name_are_told_apart(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_those_of_one_name_are_told_apart(tmp_path: Path) -> None:
     methods = [spelled("method", name, group.results) for name in ("a", "b", "c", "Other")]
     assert methods == ["Flow (a)", "Flow (b)", "Other (c)", "Other"]
     assert spelled("dataset", "celeba", group.results) == "Digits (celeba)"
-    tables = build_tables([group], prflow_paper(), False)[0].tables
+    tables = build_tables([group], False)[0].tables
     rows = {(row.dataset, row.method) for block in tables[0].blocks for row in block}
     assert rows == {
         ("Digits (mnist)", "Flow (a)"),
@@ -164,7 +164,7 @@ def test_those_of_one_name_are_told_apart(tmp_path: Path) -> None:
     }
 
 
-def test_a_built_in_methods_spelling_is_its_own(tmp_path: Path) -> None:
+def test_a_spelling_of_the_paper_is_its_owners(tmp_path: Path) -> None:
     def plugin(method: str, label: str) -> dict[str, Any]:
         return result(method, display={"method": label, "citation": f"@misc{{{method}}}"})
 
@@ -173,16 +173,18 @@ def test_a_built_in_methods_spelling_is_its_own(tmp_path: Path) -> None:
     (beside,), _ = groups_of(tmp_path / "beside", *documents, plugin("prflow", "PRFlow"))
     for group in (alone, beside):
         names = [spelled("method", name, group.results) for name in ("mine", "prflow", "U-Net")]
-        assert names == ["PRFlow (mine)", "PRFlow", "U-Net (U-Net)"]
-    table = build_tables([alone], prflow_paper(), True)[0].tables[0]
+        assert names == ["PRFlow (mine)", "PRFlow", "U-Net"]
+    table = build_tables([alone], True)[0].tables[0]
     rows = {row.method: row.entries for block in table.blocks for row in block}
     assert [entry.text for entry in rows["PRFlow (mine)"]] == ["0.1600", "–", ""]
     assert [entry.text for entry in rows["PRFlow"]] == ["–", "0.1490", ""]
     assert {"PRFlow (mine)", "PRFlow"} <= citations(beside.results).keys()
 
 
-def test_every_built_in_method_has_its_spelling() -> None:
+def test_the_papers_methods_call_themselves_as_the_paper_does() -> None:
     # Read, not imported: that takes seconds.
-    for point in (one for one in entry_points(group=GROUP) if one.value.startswith("methods.")):
-        source = (Path(__file__).parents[3] / f"{point.module.replace('.', '/')}.py").read_text()
-        assert f'display_name: ClassVar[str] = "{BUILT_IN[point.name]}"' in source
+    points = {one.name: one for one in entry_points(group=GROUP) if one.value.startswith("bench.methods.")}
+    for method, label in prflow_paper().methods.items():
+        module = points[method].module.removeprefix("bench.").replace(".", "/")
+        source = (Path(__file__).parents[3] / f"{module}.py").read_text()
+        assert f'display_name: ClassVar[str] = "{label}"' in source

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from bench.report.groups import group_results
 from bench.report.latex import escape, latex_document, latex_table
-from bench.report.published import prflow_paper
 from bench.report.tables import TableSet, build_tables
 from bench.store.results import read_results
 from bench.util.text import clean
@@ -41,7 +40,7 @@ def sets(tmp_path: Path) -> list[TableSet]:
     ]
     found, _ = read_results(store(tmp_path / "stored", *documents_with_safe_folders(documents)))
     groups, _ = group_results(found)
-    return build_tables(groups, prflow_paper(), compare=True)
+    return build_tables(groups, compare=True)
 
 
 def documents_with_safe_folders(documents: list[dict[str, object]]) -> list[dict[str, object]]:

@@ -15,7 +15,6 @@ import pytest
 from bench.report.groups import group_results
 from bench.report.html.charts import _ticks as ticks_around
 from bench.report.html.page import render
-from bench.report.published import prflow_paper
 from bench.store.results import read_results
 from tests.bench.report.browser import opened
 from tests.bench.report.pictured import store_with_images
@@ -26,7 +25,7 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>'\"{{ 7*7 }}</sc
 
 def page_of(root: Path, target: Path, images: int = 24, compare: bool = False) -> Path:
     groups, _ = group_results(read_results(root)[0])
-    target.write_text(render(groups, prflow_paper(), root, compare, images), encoding="utf-8")
+    target.write_text(render(groups, root, compare, images), encoding="utf-8")
     return target
 
 

@@ -49,5 +49,5 @@ def test_the_values_of_each_table_add_up(metric: str, dataset: str, total: float
 def test_all_128_cells_in_the_papers_order() -> None:
     paper = prflow_paper()
     assert len(paper.values) == 128
-    assert paper.datasets == ("mnist", "cifar10", "celeba")
-    assert paper.methods == ("misgan", "pbigan", "mcflow", "prflow")
+    assert tuple(paper.datasets) == ("mnist", "cifar10", "celeba")
+    assert tuple(paper.methods) == ("misgan", "pbigan", "mcflow", "prflow")

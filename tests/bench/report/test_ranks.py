@@ -13,7 +13,6 @@ from bench.report.figures import ranks
 from bench.report.figures.style import Drawn, styled
 from bench.report.groups import group_results
 from bench.report.metrics import SCORES
-from bench.report.published import prflow_paper
 from bench.store.results import read_results
 from tests.bench.report.stored import result, store
 
@@ -21,7 +20,7 @@ from tests.bench.report.stored import result, store
 def drawn_of(root: Path, *documents: dict[str, Any]) -> Drawn | None:
     (group,), _ = group_results(read_results(store(root, *documents))[0])
     with styled():
-        return ranks.critical_differences(group, prflow_paper(), SCORES[0])
+        return ranks.critical_differences(group, SCORES[0])
 
 
 def texts(figure: Figure) -> set[str]:
@@ -44,17 +43,17 @@ def test_ranks_are_over_the_problems_that_methods_share(tmp_path: Path) -> None:
     assert drawn is not None
     assert {"a  1.00", "b  2.00", "3.00  c", "critical difference 1.66"} <= texts(drawn.figure)
     assert "over 7 problems (MNIST at 0.6, 0.8; CIFAR-10 at 0.6, 0.8; CelebA at 0.8; own at" in drawn.caption
-    assert "without a number on one of them: d" in drawn.caption and "Friedman" in drawn.caption
+    assert "because they have no number for some problem: d" in drawn.caption and "Friedman" in drawn.caption
     # q is 2.343 for three methods at 5 % (Demsar, Table 5a): 2.343 sqrt(3 * 4 / (6 * 4)), of four data sets.
     assert "at 5 %, 1.66." in drawn.caption and "4 data sets." in drawn.caption
-    assert "averaged within each data set first and then over data sets." in drawn.caption
+    assert "averaged within each data set first, and then over data sets." in drawn.caption
     assert len(bars(drawn.figure)) == 2 and "joins all" not in drawn.caption
     assert drawn_of(tmp_path / "few", result("a"), result("b"), result("c")) is None
 
 
 def test_a_test_that_can_tell_nothing_draws_no_bar(tmp_path: Path) -> None:
     """Three methods and two data sets: 2.343 sqrt(3 * 4 / (6 * 2)) = 2.34 is more than a gap can be, 2."""
-    for datasets, told in ((("mnist",), "1 data set is"), (("mnist", "celeba"), "2 data sets are")):
+    for datasets, told in ((("mnist",), "One data set is"), (("mnist", "celeba"), "2 data sets are")):
         drawn = drawn_of(
             tmp_path / told,
             *(
@@ -85,7 +84,7 @@ def test_a_bar_over_all_methods_is_told(tmp_path: Path) -> None:
     )
     assert drawn is not None
     assert len(bars(drawn.figure)) == 1
-    assert "joins all: Nemenyi's test tells no two methods apart" in drawn.caption
+    assert "joins all methods: Nemenyi's test tells no two of them apart" in drawn.caption
 
 
 def test_methods_of_one_name_are_ranked_apart(tmp_path: Path) -> None:

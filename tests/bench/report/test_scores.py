@@ -79,7 +79,7 @@ def test_mean_and_deviation_over_seeds(tmp_path: Path) -> None:
     assert entry.value == pytest.approx(0.13)
     assert entry.spread == pytest.approx(0.0013**0.5)
     assert entry.seeds == 3
-    assert "Mean ± standard deviation over 3 seeds, of 0, 1, 2." in table.caption
+    assert "Mean ± standard deviation over 3 seeds, out of 0, 1, 2." in table.caption
 
 
 def test_a_deviation_has_its_means_decimals(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_unequal_numbers_of_seeds_are_told(tmp_path: Path) -> None:
     table = tables_of(tmp_path, *documents)["rmse"]
     assert texts(table, "MCFlow") == ["0.3000 (1)"]
     assert texts(table, "PRFlow") == ["0.2000 ± 0.1414 (2)"]
-    assert table.caption[0].startswith("Mean ± standard deviation over the seeds that each method has, ")
+    assert table.caption[0].startswith("Mean ± standard deviation over the seeds that each method has; ")
     assert "in brackets" in table.caption[0]
 
 
@@ -219,7 +219,7 @@ def test_published_rows_only_where_ours_has_the_data_set_and_rate(tmp_path: Path
 
 
 def test_where_the_paper_has_no_number_no_column_waits_for_one(tmp_path: Path) -> None:
-    told = "The paper has no numbers of these data sets and rates to compare with."
+    told = "The paper has no numbers for these data sets and rates."
     own, celeba = result("prflow", "own"), result("prflow", "celeba")
     tables = tables_of(tmp_path / "own", own, compare=True)
     for name in ("rmse", "fid", "scc"):

@@ -40,7 +40,7 @@ def test_a_sound_machine_passes(shared_cache: Path, monkeypatch: pytest.MonkeyPa
         main(["doctor"])
     lines = printed.getvalue().splitlines()
     assert left.value.code == 0, lines
-    assert lines[-1] == "all that the default run needs is there"
+    assert lines[-1] == "everything that the default run needs is there"
     for topic in ("versions", "extras", "devices", "data", "judges", "methods", "folders", "caches", "latex"):
         assert topic in lines
     # Whatever is lacking comes with what to do about it.

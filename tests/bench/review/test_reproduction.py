@@ -93,8 +93,8 @@ def test_what_is_not_as_it_was_is_told(folder: Path) -> None:
     other.mkdir()
     (other / "result.json").write_text(json.dumps(document))
     status, printed = call(f"reproduce {other} --plugin own.py")
-    assert "not as it was: the method's code is not that of the record" in printed
-    assert "not as it was: torch: 0.1 then, " in printed
+    assert "differs from the record: the method's code is not that of the record" in printed
+    assert "differs from the record: torch: 0.1 then, " in printed
     # With one thread instead of two, this method's numbers are others, of the same kind.
     assert status == 0 and "rmse: within the 95 % interval" in printed
 

@@ -228,7 +228,7 @@ def test_pixels_that_cannot_be_compared_are_told_without_what_a_terminal_would_o
     for name in ("b\x1b]0;owned\x07X.png", "c.png"):
         (folder.path / "faces" / name).write_bytes(b"no image")
     _, lines = folder.call("status")
-    assert lines[1].strip().startswith("- its pixels were not compared: faces/bX.png is not a whole image")
+    assert lines[1].strip().startswith("- its pixels were not compared: faces/bX.png is not a complete image")
     assert all(line.isprintable() for line in lines)
 
 

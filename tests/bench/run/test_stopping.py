@@ -174,7 +174,7 @@ def test_a_file_system_without_locks_is_named(
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     with (
-        pytest.raises(BenchError, match=r"its file system knows no locks.*--results"),
+        pytest.raises(BenchError, match=r"its file system has no locks.*--results"),
         CellFolder(tmp_path, Path("cell")).claimed(),
     ):
         pass

@@ -154,7 +154,7 @@ def test_a_name_that_no_run_gives_is_refused(tmp_path: Path, name: str) -> None:
     document["cell"]["dataset"] = name
     put(tmp_path / "one", document)
     _, _, faults = merge(tmp_path / "all", tmp_path / "one")
-    assert len(faults) == 1 and "no name that a run gives" in faults[0] and faults[0].isprintable()
+    assert len(faults) == 1 and "is not a name that a run gives" in faults[0] and faults[0].isprintable()
 
 
 def test_a_killed_merge_leaves_no_half_cell_and_the_next_one_ends_it(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.report.groups import group_results
-from bench.report.published import prflow_paper
 from bench.report.tables import build_tables
 from bench.store.results import NOT_FINITE, read_result, read_results
 from bench.util.text import clean
@@ -213,5 +212,5 @@ def check_survives(document: Any) -> None:
             assert "\n" not in str(error)
             return
     groups, _ = group_results([read])
-    (tables,) = build_tables(groups, prflow_paper(), compare=True)
+    (tables,) = build_tables(groups, compare=True)
     assert len(tables.tables) == 4 + len(read.metrics.keys() - {"rmse", "fid", "scc"})
