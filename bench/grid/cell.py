@@ -16,11 +16,11 @@ from bench.store.keys import key_of
 from bench.util.text import file_name
 
 PROTOCOL = 1
-"""Raised whenever the same cell would come out otherwise: masks, pasting, metrics."""
+"""The version of the rules: masks, pasting, metrics. Raise it when a change gives a cell other numbers."""
 
 LIKE_OWN_COLOUR = "cifar10"
-"""Whose settings a user's own images take in colour; no method can know them by name, and what methods do
-without a name is for grey digits."""
+"""The data set whose settings are taken for a user's own colour images. Methods do not know these images by
+name, and their settings for unknown names are for grey digits."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,9 @@ class Cell:
         source, description: the method.
         preset: a name in `PRESETS`.
         overrides: settings given by the user, by name.
-        asked: who asked for it, as its result records it: `suite` (its name and hash, or None) and `from`
-            (by option: "command line", "suite", "environment" or "default"). No number depends on it.
+        asked: who asked for the cell, as its result records it: `suite` (its name and hash, or None), and
+            `from` (for each option "command line", "suite", "environment" or "default"). No number depends
+            on it.
     """
 
     problem: Problem
@@ -50,7 +51,7 @@ class Cell:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """Every setting's value. Raises BenchError where a user's own images cannot be read."""
+        """Every setting's value. Raises BenchError if a user's own images cannot be read."""
         given = self.problem.dataset
         like = LIKE_OWN_COLOUR if not is_named(given) and _in_colour(given) else self.dataset
         return self.description.resolve(self.preset, like, self.overrides)
@@ -73,15 +74,15 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """What people read while it runs: "mcflow@preset=smoke mnist pixel-0.8 seed 0"."""
+        """What people read while the cell runs: "mcflow@preset=smoke mnist pixel-0.8 seed 0"."""
         dataset, missing, method, _ = self.path.parts
         return f"{method} {dataset} {missing} seed {self.problem.seed}"
 
     def key(self, facts: Mapping[str, Any]) -> str:
-        """Hash of all that its numbers depend on: settings, the posed problem, protocol, method's code.
+        """A hash of all that the cell's numbers depend on: settings, posed problem, protocol, method's code.
 
         Args:
-            facts: of the posed problem (`PosedProblem.facts`).
+            facts: of the posed problem (`bench.problem.posing.facts_of`).
         """
         return key_of(
             protocol=PROTOCOL,

@@ -1,4 +1,4 @@
-"""How long cells will take, by what stored ones took."""
+"""How long cells will take, judged by what stored cells took."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from bench.store.results import Result
 class Estimates:
     """Seconds of fitting and imputing, by data set and by method with its preset, sizes and settings.
 
-    A cell's folder names all of these, so cells whose folders differ in nothing but rate and seed are
-    taken to cost the same.
+    A cell's folder names all of these. Cells whose folders differ in rate and seed only are assumed to take
+    equally long.
 
     Args:
         results: what was measured before.
@@ -31,19 +31,19 @@ class Estimates:
                 self._seconds[_alike(result.path.parent)].append(fit + imputing)
 
     def seconds(self, cell: Cell) -> float | None:
-        """The mean of the cells like it; None where there is none."""
+        """The mean over the stored cells like it; None if there are none."""
         measured = self._seconds.get(_alike(cell.path))
         return statistics.fmean(measured) if measured else None
 
 
 def _alike(path: PurePath) -> tuple[str, str]:
-    """Data set and method of the folder of a cell."""
+    """The data set and the method that a cell's folder names."""
     dataset, _, method, _ = path.parts[-4:]
     return dataset, method
 
 
 def side_by_side(seconds: Iterable[float], jobs: int) -> float:
-    """How long cells take of which `jobs` run at a time, each begun in its turn when another has ended."""
+    """How long cells take together if `jobs` of them run at a time, begun in their order."""
     free_at = [0.0] * jobs
     for one in seconds:
         heapq.heapreplace(free_at, free_at[0] + one)

@@ -1,4 +1,4 @@
-"""Grids: methods x data sets x rates x seeds as the cells that they stand for."""
+"""Grids: methods x data sets x rates x seeds, and the cells that they stand for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Override:
     Attributes:
         target: "METHOD.NAME".
         text: its value as the command line spells it.
-        where: what a message calls the place it was given at.
+        where: the place at which it was given, as messages name it.
         origin: "command line" or "suite".
     """
 
@@ -34,7 +34,7 @@ class Override:
 
     @classmethod
     def from_command_line(cls, given: str) -> Override:
-        """From METHOD.NAME=VALUE. Raises BenchError where it is something else."""
+        """From METHOD.NAME=VALUE. Raises BenchError if the text is anything else."""
         target, equals, text = given.partition("=")
         if not equals or "." not in target:
             raise BenchError(f"--set {given!r} is not METHOD.NAME=VALUE, as in prflow.alpha=0.5")
@@ -48,10 +48,10 @@ class Grid:
     Attributes:
         methods: names; `baselines` stands for all of them.
         datasets: names or paths.
-        rates, seeds: every combination is run.
+        rates, seeds: every combination of all of these is run.
         preset: smoke, quick, standard or paper.
-        overrides: settings; the later of two for one setting wins.
-        train, test: how many images; the preset's number where None.
+        overrides: settings; of two for one setting, the later wins.
+        train, test: how many images; None takes the preset's number.
         plugins: Python files that each define a method.
         asked: who asked for what, as `Cell.asked`.
     """
@@ -68,7 +68,7 @@ class Grid:
     asked: Mapping[str, Any] = field(default_factory=dict)
 
     def cells(self) -> list[Cell]:
-        """Every combination once, problems first, so that one problem's methods follow each other.
+        """Every combination once, ordered by problem, so that a problem's methods follow each other.
 
         Raises:
             BenchError: a name, a rate, a size or a setting is wrong, or two cells would share a folder.
@@ -124,14 +124,14 @@ class Grid:
         ]
 
     def _asked_of(self, chosen: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
-        """Who asked for one method's cell: what holds for all, and where its settings came from."""
+        """Who asked for a method's cell: what holds for all cells, and where its own settings came from."""
         origins = dict(self.asked.get("from", {}))
         origins |= {f"set.{name}": origin for name, (_, origin) in chosen.items()}
         return {**self.asked, "from": origins}
 
 
 def _refuse_shared_folders(cells: Iterable[Cell]) -> None:
-    """Raises BenchError where two cells would be stored in one place: the later would replace the other."""
+    """Raises BenchError if two cells have one folder: the later result would replace the earlier."""
     owners: dict[Path, Cell] = {}
     for cell in cells:
         other = owners.setdefault(cell.path, cell)
@@ -150,7 +150,7 @@ def _refuse_shared_folders(cells: Iterable[Cell]) -> None:
 def expand(methods: Iterable[str], known: Mapping[str, Source]) -> list[str]:
     """The methods asked for, each once; `baselines` stands for every method that says it is one.
 
-    One that cannot be loaded says nothing.
+    A method that cannot be loaded cannot say so, and is left out of the baselines.
 
     Raises:
         BenchError: a name is unknown.
@@ -159,7 +159,7 @@ def expand(methods: Iterable[str], known: Mapping[str, Source]) -> list[str]:
     for name in methods:
         if name == BASELINES:
             said = describe_all(known.values())
-            # In the order of `known`: that of the answers depends on which were remembered.
+            # The order of the answers depends on which were in the cache; that of `known` does not.
             names += [each for each in known if getattr(said[each], "baseline", False)]
         elif name in known:
             names.append(name)
@@ -173,10 +173,10 @@ def settle(
 ) -> dict[str, dict[str, tuple[Any, str]]]:
     """Each method's overridden settings: value and origin by name.
 
-    A suite's settings of a method that was left out on the command line are passed over.
+    Settings in a suite of a method that the command line leaves out are ignored.
 
     Raises:
-        BenchError: a method or a setting is unknown, or a value of another type.
+        BenchError: a method or a setting is unknown, or a value is of another type.
     """
     chosen: dict[str, dict[str, tuple[Any, str]]] = {name: {} for name in descriptions}
     names = set(known)

@@ -135,10 +135,7 @@ class Described(BaseModel):
 
 
 def answer_apart(name: str, reference: str) -> dict[str, Any]:
-    """As `answer_for`, in a fork: a method that ends, stalls or changes its process harms no other.
-
-    Whatever the method's import has started is ended.
-    """
+    """As `answer_for`, in a fork: a method that ends, stalls or changes its process harms no other."""
 
     def answer() -> None:
         Parent().tell(Described(answer=answer_for(name, reference)))
@@ -155,7 +152,6 @@ def answer_apart(name: str, reference: str) -> dict[str, Any]:
     for line in child.messages(tick):
         with suppress(ValueError, RecursionError):
             told = json.loads(Described.model_validate_json(line).answer)
-    end_descendants()
     if isinstance(told, dict):
         return told
     if time.monotonic() > until:
@@ -165,8 +161,12 @@ def answer_apart(name: str, reference: str) -> dict[str, Any]:
 
 def main() -> None:
     inherit_orphans()
-    asked = json.load(sys.stdin)
-    print(json.dumps({name: answer_apart(name, reference) for name, reference in asked}))
+    answers = {}
+    for name, reference in json.load(sys.stdin):
+        answers[name] = answer_apart(name, reference)
+        # What an import has started ends with it, also in a session of its own.
+        end_descendants()
+    print(json.dumps(answers))
 
 
 if __name__ == "__main__":

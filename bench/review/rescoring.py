@@ -1,4 +1,4 @@
-"""Stored imputations scored again: by a judge, or with a metric, that was not there when they were made."""
+"""Scoring stored imputations again: by a judge, or with a metric, that was not there at the time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from bench.store.provenance import rescoring
 from bench.store.results import Result, read_result, upgrade
 
 SAME_RMSE = 1e-6
-"""How far the RMSE may be off as a fraction: other versions of numpy add up in another order."""
+"""How much the RMSE may differ, as a fraction: other versions of numpy add up in another order."""
 
 
 def rescore(stored: Result, dataset: str | None = None, data_dir: Path | None = None) -> Result:
-    """Score the imputation of a stored result again, and store the numbers in the place of the old ones.
+    """Score the imputation of a stored result again, and replace the stored numbers with the new ones.
 
-    No judge takes part in the RMSE, so that it must come out as it stands in the record: that proves the
-    imputation to be the one that was scored.
+    The RMSE needs no judge, so it must come out as it is stored. That proves that the imputation is the one
+    that was scored.
 
     Args:
         dataset: the path of a data set that is known by its path only, which no record holds.
@@ -34,8 +34,8 @@ def rescore(stored: Result, dataset: str | None = None, data_dir: Path | None = 
         The result with its new numbers.
 
     Raises:
-        BenchError: the imputation is not kept or is not the record's, a number that is stored cannot be had
-            here, or the data are other ones. Nothing is changed then.
+        BenchError: the imputation is not kept or is not the one of the record, a stored number cannot be
+            computed here, or the data differ. Then nothing is changed.
         Held: a run holds the cell.
     """
     folder = CellFolder(stored.path.parent, Path())
@@ -65,7 +65,7 @@ def rescore(stored: Result, dataset: str | None = None, data_dir: Path | None = 
 
 
 def _check_scores(stored: Result, scores: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises BenchError where the imputation is not the one that was scored, or a stored number would go."""
+    """Raises BenchError if the imputation is not the one that was scored, or a stored number would go."""
     before, now = stored.metric("rmse").value, scores["rmse"]["value"]
     if before is None or now is None or not math.isclose(before, now, rel_tol=SAME_RMSE):
         raise BenchError(

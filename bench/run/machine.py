@@ -1,4 +1,4 @@
-"""Where and how cells run: what this machine computes with. torch is imported only where it must be asked."""
+"""Where and how cells run: what this machine computes with. torch is imported only when it must be asked."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Machine:
         device: "cpu", "cuda", ...
         threads: CPU threads of the cell.
         precision: "float32" or "bfloat16"; "auto" is settled where the cell runs.
-        data_dir: where data sets are looked for first.
-        timeout: seconds a fit may take, or None.
-        memory: GB that the method's processes may hold together, or None.
-        gpu: the one GPU that the cell sees, as CUDA_VISIBLE_DEVICES names it; None for what is seen here.
+        data_dir: the folder in which data sets are looked for first.
+        timeout: seconds that a fit may take; None for no limit.
+        memory: GB that the method's processes may hold together; None for no limit.
+        gpu: the one GPU that the cell sees, as CUDA_VISIBLE_DEVICES names it; None for all that we see.
     """
 
     device: str
@@ -67,7 +67,7 @@ def machine_for(
     memory: float | None = None,
     jobs: int = 1,
 ) -> Machine:
-    """Settle what the command line left to the machine; several jobs at a time share its cores.
+    """Settle what the command line left to the machine; jobs that run at a time share its cores.
 
     Raises:
         BenchError: there is no such device here.
@@ -85,7 +85,7 @@ def settle_precision(precision: str, device: str) -> str:
 
 
 def gpus_of(device: str) -> list[str]:
-    """The GPUs that a device stands for, as CUDA_VISIBLE_DEVICES names them; none for the CPU."""
+    """The GPUs that a device stands for, as CUDA_VISIBLE_DEVICES names them; an empty list for the CPU."""
     if not device.startswith("cuda"):
         return []
     import torch
@@ -104,7 +104,7 @@ def cores() -> int:
 
 
 def has_fast_bfloat16(device: str) -> bool:
-    """Whether bfloat16 products are the faster ones: on GPUs that know them, on CPUs with AMX."""
+    """Whether products are faster in bfloat16 than in float32: on GPUs that know it, on CPUs with AMX."""
     if device.startswith("cuda"):
         import torch
 

@@ -1,4 +1,4 @@
-"""Training curves for TensorBoard, where it is installed: one run a cell, written when the cell ends."""
+"""Training curves for TensorBoard, if it is installed: one run a cell, written when the cell ends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class EventFiles:
         self._folder = folder / "tensorboard"
 
     def write(self, cell: Path, result: Mapping[str, Any]) -> None:
-        """A cell's losses by epoch under "loss/", and its scores under "score/"; earlier events go.
+        """Write a cell's losses by epoch under "loss/" and its scores under "score/"; remove earlier events.
 
         Args:
             cell: the cell's path below the results.

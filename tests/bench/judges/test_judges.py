@@ -260,17 +260,15 @@ def test_damaged_weights_cost_no_other_score(own_cache: Path) -> None:
         assert "\n" not in scores[name]["reason"]
 
 
-def test_a_checkpoint_of_another_schedule_costs_no_other_score(
+def test_a_checkpoint_of_another_schedule_is_refused(
     few_digits: datasets.Dataset, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights, "PACKAGED", own_cache / "nothing")
     checkpoint = weights_folder() / "lenet-mnist.checkpoint"
     checkpoint.parent.mkdir(parents=True)
     safetensors.torch.save_file({"a": torch.zeros(1)}, checkpoint, {"key": "other", "step": "1"})
-    scores = few_scores()
-    assert scores["rmse"]["value"] > 0
-    assert scores["scc"]["value"] is None
-    assert "was made with another schedule or other images: remove it" in scores["scc"]["reason"]
+    with pytest.raises(BenchError, match="was made with another schedule or other images: remove it"):
+        judge_training.train_judge("mnist")
 
 
 def test_a_full_disk_stops_the_scoring(monkeypatch: pytest.MonkeyPatch) -> None:

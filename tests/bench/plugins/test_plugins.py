@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from bench import datasets, metrics
 from bench.errors import BenchError
+from bench.plugins import describe as describing
 from bench.plugins.registry import Description, describe, describe_all, find_methods
+from tests.bench.command import wait_for
 from tests.bench.installed import METHOD, bench, install
 
 DATASET = """
@@ -280,7 +284,6 @@ BROKEN = {
     "leaves": ("import os\nos._exit(4)\n", "ended the process .exit status 4."),
     "exits": ("raise SystemExit(4)\n", "SystemExit: 4"),
     "crashes": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n", "exit status -11"),
-    "stalls": ("import os, signal\nos.kill(os.getpid(), signal.SIGALRM)\n", "did not end within"),
     "empty": ("", "defines exactly one Imputer; this one defines 0"),
     "two": (METHOD + METHOD.replace("Constant", "Other"), "this one defines 2"),
     "plain": (METHOD.replace("@dataclass\n", ""), "not a dataclass"),
@@ -305,6 +308,30 @@ def test_a_broken_plugin_is_named_with_its_error_and_disturbs_no_other(tmp_path:
         ) as told:
             raise answers[path.stem]  # type: ignore[misc]
         assert str(path) in str(told.value) and "\n" not in str(told.value)
+
+
+def test_an_import_that_stalls_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(describing, "IMPORT_SECONDS", 2)
+    stalls = write(tmp_path, "import time\ntime.sleep(600)\n", "stalls")
+    assert describing.answer_apart("stalls", str(stalls)) == {
+        "error": "its import did not end within 2 seconds"
+    }
+
+
+DAEMON = """
+import subprocess, sys
+daemon = subprocess.Popen(["sleep", "600"], env={}, start_new_session=True)
+open(FILE, "w").write(str(daemon.pid))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are known on Linux only")
+def test_a_daemon_that_an_import_starts_does_not_outlive_the_description(tmp_path: Path) -> None:
+    """Without our mark in its environment, and in a session of its own, it is known by its parents alone."""
+    started = tmp_path / "started.txt"
+    path = write(tmp_path, DAEMON.replace("FILE", repr(str(started))) + METHOD, "starting")
+    assert isinstance(describe_all([find_methods([path])["starting"]])["starting"], Description)
+    wait_for(lambda: not psutil.pid_exists(int(started.read_text())), 20)
 
 
 @pytest.mark.parametrize("name", ["absent.py", "folder.py", "notes.txt"])
