@@ -184,9 +184,16 @@ def repeat(trial: Trial) -> None:
 
 def company(trial: Trial) -> None:
     parts = torch.cat([trial.base.impute(batch).cpu() for batch in trial.test.batches(7)])
-    require_same(trial.imputed, parts, "imputing 7 images at a time gives others than all at once", TOLERANCE)
+    require_same(
+        trial.imputed,
+        parts,
+        "imputing 7 images at a time gives another imputation than all at once",
+        TOLERANCE,
+    )
     alone = trial.base.impute(trial.test[-1:]).cpu()
-    require_same(trial.imputed[-1:], alone, "an image alone is imputed otherwise than in company", TOLERANCE)
+    require_same(
+        trial.imputed[-1:], alone, "an image alone is imputed differently than in company", TOLERANCE
+    )
     order = torch.arange(TEST - 1, -1, -1)
     turned = trial.base.impute(trial.test[order]).cpu()
     require_same(trial.imputed[order], turned, "the order of the images changes the imputation", TOLERANCE)
@@ -195,7 +202,9 @@ def company(trial: Trial) -> None:
 def reload(trial: Trial) -> None:
     expected = trial.imputed
     again = trial.fit(trial.train, trial.checkpoints("base")).impute(trial.test).cpu()
-    require_same(expected, again, "fitted again from the checkpoints of a finished fit it imputes otherwise")
+    require_same(
+        expected, again, "fitted again from the checkpoints of a finished fit, it imputes differently"
+    )
 
 
 def sparse(trial: Trial) -> None:
@@ -235,7 +244,7 @@ def resume(trial: Trial) -> str | None:
         raise Failed("asked to stop, fit ended as if it were done: raise bench.imputer.Interrupted")
     again = trial.fit(trial.train, trial.checkpoints("stopped")).impute(trial.test).cpu()
     require_same(
-        expected, again, "a fit that was stopped and went on imputes otherwise than one that was not"
+        expected, again, "a fit that was stopped and went on imputes differently from one that was not"
     )
     return None
 

@@ -291,9 +291,9 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
         "aliases are not taken",
     ),
     "suite: one mapping taken into another": (
-        text("own.yaml", "methods: [mean]\nset:\n  mean:\n    <<: {depth: 1}\n"),
+        text("own.yaml", "methods: [mean]\ndatasets: [mnist]\nset:\n  mean:\n    <<: {depth: 1}\n"),
         SUITE,
-        "own.yaml line 3: unknown setting of mean 'depth'",
+        "own.yaml line 4: unknown setting of mean 'depth'",
     ),
     "suite: a plugin that is not there": (
         text("own.yaml", "methods: [mean]\ndatasets: [mnist]\nplugins: [gone.py]"),

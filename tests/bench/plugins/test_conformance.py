@@ -120,7 +120,7 @@ BROKEN = {
         "TypeError",
         "deadline",
     ),
-    "generator": (LOOP.replace("RESTORE", "pass"), FILL, "stopped and went on imputes otherwise", "resume"),
+    "generator": (LOOP.replace("RESTORE", "pass"), FILL, "stopped and went on imputes differently", "resume"),
     "stop": (
         LOOP.replace("RESTORE", RESTORE).replace('raise Interrupted("stopped")', "break"),
         FILL,
