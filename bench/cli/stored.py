@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import click
 from bench.cli.options import RESULTS
 from bench.errors import BenchError
 from bench.util.folders import folders_below
+from bench.util.text import unknown
 
 if TYPE_CHECKING:
     from bench.report.groups import Group
@@ -59,6 +60,18 @@ def writing_output() -> Iterator[None]:
 def comma_separated(text: str | None) -> list[str]:
     """The parts between commas, without the empty ones."""
     return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def known_names(kind: str, names: Sequence[str], known: Collection[str]) -> Sequence[str]:
+    """The names, if all of them are known; `kind` is what a message calls one.
+
+    Raises:
+        BenchError: one is unknown; the message offers the nearest known one.
+    """
+    for name in names:
+        if name not in known:
+            raise BenchError(unknown(kind, name, known))
+    return names
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
