@@ -14,11 +14,11 @@ from bench.cli.stored import (
     comma_separated,
     filter_options,
     grouped,
+    known_names,
     stored_below,
     writing_output,
 )
 from bench.errors import BenchError
-from bench.util.text import unknown
 
 if TYPE_CHECKING:
     from bench.report.figures.style import Drawn
@@ -77,13 +77,8 @@ def command(
 
     Each figure comes with its caption in a text file.
     """
-    for name in kinds:
-        if name not in KINDS:
-            raise BenchError(unknown("kind of figure", name, KINDS))
-    wanted_formats = comma_separated(formats)
-    for name in wanted_formats:
-        if name not in FORMATS:
-            raise BenchError(unknown("format", name, FORMATS))
+    known_names("kind of figure", kinds, KINDS)
+    wanted_formats = known_names("format", comma_separated(formats), FORMATS)
     if not wanted_formats:
         raise BenchError(f"--format names no format; there is: {', '.join(FORMATS)}")
     positions = _whole_numbers(images)

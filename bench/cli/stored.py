@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import click
 from bench.cli.options import RESULTS
 from bench.errors import BenchError
 from bench.util.folders import folders_below
+from bench.util.text import unknown
 
 if TYPE_CHECKING:
     from bench.report.groups import Group
@@ -70,6 +71,18 @@ def say_rekeyed(results: Iterable[Result]) -> None:
             were, them, they = ("results were", "them", "they count")
         same = f"the code that made {them} gives the same numbers, so {they}"
         click.echo(f"{count} {were} stored under an older key; {same}.")
+
+
+def known_names(kind: str, names: Sequence[str], known: Collection[str]) -> Sequence[str]:
+    """The names, if all of them are known; `kind` is what a message calls one.
+
+    Raises:
+        BenchError: one is unknown; the message offers the nearest known one.
+    """
+    for name in names:
+        if name not in known:
+            raise BenchError(unknown(kind, name, known))
+    return names
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +15,12 @@ from bench.cli.stored import (
     comma_separated,
     filter_options,
     grouped,
+    known_names,
     say_rekeyed,
     stored_below,
     write_output,
     writing_output,
 )
-from bench.errors import BenchError
-from bench.util.text import unknown
 
 if TYPE_CHECKING:
     from bench.report.tables import TableSet
@@ -66,10 +65,7 @@ def command(
     from bench.report.tables import build_tables
     from bench.report.terminal import print_tables
 
-    wanted = comma_separated(formats)
-    for name in wanted:
-        if name not in FORMATS:
-            raise BenchError(unknown("format", name, FORMATS))
+    wanted = known_names("format", comma_separated(formats), FORMATS)
     chosen = choose_results(stored_below(results), preset, datasets, methods)
     sets = build_tables(grouped(chosen), compare is not None)
     console = Console(highlight=False, emoji=False, markup=False)
@@ -81,7 +77,7 @@ def command(
     return 0 if all(result.ok for result in chosen) else 1
 
 
-def _write(sets: list[TableSet], folder: Path, formats: list[str]) -> list[Path]:
+def _write(sets: list[TableSet], folder: Path, formats: Sequence[str]) -> list[Path]:
     """Write the chosen formats. Returns the files in the order in which they were written."""
     from bench.report.citations import bibliography
     from bench.report.groups import folder_names
