@@ -19,8 +19,5 @@ class MCFlowWeighed(MCFlow):
 
     observed_weight: float = 1.0
 
-    def imputer_losses(
-        self, x: Tensor, observed: Tensor, z_hat: Tensor, x_hat: Tensor, log_det: Tensor
-    ) -> dict[str, Tensor]:
-        terms = super().imputer_losses(x, observed, z_hat, x_hat, log_det)
-        return {**terms, "J2": self.observed_weight * terms["J2"]}
+    def _reconstruction(self, x_hat: Tensor, x: Tensor, observed: Tensor) -> Tensor:
+        return self.observed_weight * super()._reconstruction(x_hat, x, observed)

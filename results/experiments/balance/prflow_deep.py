@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
-
 from bench.methods.mcflow import MCFlow
 from bench.methods.prflow import PRFlow
 
@@ -14,5 +12,5 @@ from bench.methods.prflow import PRFlow
 class PRFlowDeep(PRFlow):
     """PRFlow, prior and all, with the five linear layers of MCFlow's H."""
 
-    def new_imputer(self) -> nn.Module:
-        return MCFlow.new_imputer(self)
+    def _widths(self, D: int) -> list[int]:
+        return MCFlow._widths(self, D)
