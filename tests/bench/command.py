@@ -16,65 +16,11 @@ from typing import Any
 import pytest
 
 from bench.cli import main
+from tests.plugin_files import code_of
 
 TRAIN, TEST = 150, 60
 """How many images a small run takes. Of so few test images LeNet's 84 features allow no FID, whose packages
 would take each cell two seconds to import; tests that look at one ask for more."""
-
-CONSTANT = '''
-"""A plugin for the tests."""
-import os, signal, sys, time
-from dataclasses import dataclass
-import torch
-from bench.imputer import Imputer
-
-@dataclass
-class Constant(Imputer):
-    """Every missing pixel takes one value."""
-    value: float = 0.25
-
-    def fit(self, train, context):
-        context.facts["steps"] = 7
-        FIT
-
-    def impute(self, images):
-        return torch.full(images.pixels.shape, self.value)
-'''
-
-WALK = '''
-"""A fit of many small steps, each of which matters to the end, with a checkpoint after each."""
-import time
-from dataclasses import dataclass
-import torch
-from bench.imputer import Imputer, Interrupted
-
-@dataclass
-class Walk(Imputer):
-    """Pixel means that a random walk has moved."""
-    steps: int = 40
-    seconds: float = 2.0
-
-    def fit(self, train, context):
-        generator = context.generator("walk", "cpu")
-        self.place, step = train.values.mean(dim=0), 0
-        saved = context.checkpoints.load()
-        if saved is not None:
-            self.place, step = saved["place"], saved["step"]
-            generator.set_state(saved["generator"])
-        while step < self.steps:
-            noise = torch.randn(self.place.shape, generator=generator)
-            self.place = (0.9 * self.place + 0.1 * noise).sigmoid()
-            step += 1
-            state = {"place": self.place, "step": step, "generator": generator.get_state()}
-            context.checkpoints.save(state)
-            if context.stop_requested():
-                raise Interrupted(f"stopped at step {step}")
-            time.sleep(self.seconds / self.steps)
-        context.facts["steps"] = step
-
-    def impute(self, images):
-        return self.place.expand(images.pixels.shape).clone()
-'''
 
 
 class Bench:
@@ -93,11 +39,11 @@ class Bench:
 
     def plugin(self, fit: str = "pass", name: str = "constant") -> None:
         """Write a method whose fit is some code."""
-        (self.folder / f"{name}.py").write_text(CONSTANT.replace("FIT", fit.replace("\n", "\n        ")))
+        (self.folder / f"{name}.py").write_text(code_of("constant", fit=fit))
 
     def walk(self) -> None:
         """Write a method `walk` that keeps checkpoints."""
-        (self.folder / "walk.py").write_text(WALK)
+        (self.folder / "walk.py").write_text(code_of("walk"))
 
     def command(self, *arguments: str) -> list[str]:
         """`bench run` as a process is started with it."""

@@ -17,22 +17,9 @@ from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer
 from bench.plugins.registry import Description, describe, find_methods
 from bench.settings import Setting, settings_of
+from tests.plugin_files import code_of
 
-PLUGIN = """
-from dataclasses import dataclass
-from typing import Annotated, Literal
-from annotated_types import Ge
-from bench.imputer import Imputer
-
-@dataclass
-class Mine(Imputer):
-    epochs: Annotated[int, Ge(1)] = 5
-    loss: Literal["l1", "l2"] = "l1"
-    presets = {"smoke": {"epochs": 2}}
-
-    def fit(self, train, context): ...
-    def impute(self, images): return images.values
-"""
+PLUGIN = code_of("bounded")
 
 
 @dataclass

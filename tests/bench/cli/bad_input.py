@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tests.bench.report.stored import result
+from tests.plugin_files import code_of
 
 Setup = Callable[[Path], None]
 RUN = "run --methods mean --rates 0.8 --device cpu --threads 1"
@@ -27,18 +28,7 @@ from dataclasses import dataclass
 import torch
 from bench.imputer import Imputer
 """
-METHOD = (
-    HEAD
-    + """
-@dataclass
-class Own(Imputer):
-    value: float = 0.5
-    def fit(self, train, context):
-        FIT
-    def impute(self, images):
-        return torch.full(images.pixels.shape, self.value)
-"""
-)
+METHOD = code_of("own")
 
 
 def nothing(folder: Path) -> None:
@@ -169,12 +159,12 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
     "setting: malformed": (nothing, f"{MNIST} --set value=1", "is not METHOD.NAME=VALUE"),
     "setting: unknown": (nothing, f"{MNIST} --set mean.depth=3", "unknown setting of mean 'depth'"),
     "setting: of another type": (
-        text("own.py", METHOD.replace("FIT", "pass")),
+        text("own.py", METHOD),
         f"{PLUGIN} --set own.value=high",
         "own.value takes a value of type float, not 'high'",
     ),
     "setting: no finite number": (
-        text("own.py", METHOD.replace("FIT", "pass")),
+        text("own.py", METHOD),
         f"{PLUGIN} --set own.value=inf",
         "own.value takes a finite number, not 'inf'",
     ),
@@ -223,12 +213,12 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
     "plugin: ends the process": (text("own.py", "import os; os._exit(3)"), PLUGIN, "ended the process"),
     "plugin: no method": (text("own.py", HEAD), PLUGIN, "this one defines 0"),
     "plugin: half a method": (
-        text("own.py", METHOD.replace("def impute", "def input").replace("FIT", "pass")),
+        text("own.py", METHOD.replace("def impute", "def input")),
         PLUGIN,
         "does not define impute",
     ),
     "plugin: a setting without a default": (
-        text("own.py", METHOD.replace("float = 0.5", "float").replace("FIT", "pass")),
+        text("own.py", METHOD.replace("float = 0.5", "float")),
         PLUGIN,
         "must be int, float, bool or str and have a default",
     ),
@@ -238,7 +228,7 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
         "ValueError: first second",
     ),
     "plugin: a name that is taken": (
-        text("mean.py", METHOD.replace("FIT", "pass")),
+        text("mean.py", METHOD),
         f"{MNIST} --plugin mean.py",
         "the method name 'mean' is used twice",
     ),

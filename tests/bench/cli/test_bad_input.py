@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from tests.bench.cli.bad_input import CELL, CONTRADICTIONS, METHOD, REFUSED, ROWS
+from tests.bench.cli.bad_input import CELL, CONTRADICTIONS, REFUSED, ROWS
 from tests.bench.report.stored import result
+from tests.plugin_files import code_of
 
 KEPT = "mnist/pixel-0.7/nearest/seed-0"
 
@@ -119,7 +120,7 @@ def test_methods_that_misbehave_are_rows_and_the_others_go_on(folder: Path) -> N
     kept = keep(folder)
     before = kept.read_bytes()
     for name, (fit, _) in ROWS.items():
-        (folder / f"{name}.py").write_text(METHOD.replace("FIT", fit))
+        (folder / f"{name}.py").write_text(code_of("own", fit=fit))
     plugins = " ".join(f"--plugin {name}.py" for name in ROWS)
     line = f"run --dataset mnist --train 20 --test 10 --rates 0.8 --device cpu --threads 1 {plugins}"
     status, printed, complained = call(f"{line} --methods {','.join(ROWS)},mean")

@@ -18,28 +18,7 @@ from bench.plugins.conformance_messages import CheckJob
 from bench.plugins.conformance_process import Trial, answer
 from bench.plugins.registry import find_methods
 from tests.bench.command import wait_for
-
-PLUGIN = '''
-"""A method for the tests."""
-import os, subprocess, time
-from dataclasses import dataclass
-import torch
-from bench.imputer import Imputer, Interrupted
-
-@dataclass
-class Plugin(Imputer):
-    """Every missing pixel takes one value."""
-    epochs: int = 100000
-
-    level = 0.25
-    presets = {"smoke": {"epochs": 3}}
-
-    def fit(self, train, context):
-        FIT
-
-    def impute(self, images):
-        IMPUTE
-'''
+from tests.plugin_files import code_of
 
 FIT = "pass"
 IMPUTE = "return torch.full(images.pixels.shape, self.level)"
@@ -132,7 +111,7 @@ BROKEN = {
 
 def plugin(folder: Path, fit: str = FIT, impute: str = IMPUTE) -> Path:
     path = folder / "plugin.py"
-    path.write_text(PLUGIN.replace("FIT", fit).replace("IMPUTE", impute))
+    path.write_text(code_of("checked", fit=fit, impute=impute))
     return path
 
 

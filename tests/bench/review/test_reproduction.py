@@ -18,23 +18,10 @@ from bench.errors import BenchError
 from bench.review.reproduction import compare, prepare
 from bench.store.results import Result, read_result
 from tests.bench.report.stored import failed, result, store
+from tests.plugin_files import code_of
 
 # Its numbers depend on the seed, a setting and the number of threads, which all must come from the record.
-PLUGIN = """
-from dataclasses import dataclass
-import torch
-from bench.imputer import Imputer
-
-@dataclass
-class Own(Imputer):
-    shift: float = 0.0
-    presets = {"smoke": {"shift": 0.125}, "smoke/cifar10": {"shift": 0.375}}
-    def fit(self, train, context):
-        self.threads = torch.get_num_threads()
-    def impute(self, images):
-        grey = torch.rand(images.pixels.shape, generator=torch.Generator().manual_seed(self.threads))
-        return (grey * 0.5 + self.shift).clamp(0, 1)
-"""
+PLUGIN = code_of("seeded")
 
 
 def call(line: str) -> tuple[int, str]:

@@ -20,21 +20,10 @@ from bench.grid.estimates import duration, side_by_side
 from bench.problem.posing import Problem, facts_of, pose
 from bench.store import keys
 from bench.store.keys import Same, key_of
+from tests.plugin_files import code_of
 
 GRID = "--dataset mnist --rates 0.5 --train 20 --test 10"
-PLUGIN = """
-from dataclasses import dataclass
-import torch
-from bench.imputer import Imputer
-
-@dataclass
-class Own(Imputer):
-    depth: int = 3
-    def fit(self, train, context):
-        pass
-    def impute(self, images):
-        return torch.full(images.pixels.shape, 0.5)
-"""
+PLUGIN = code_of("depth")
 
 
 @dataclass
