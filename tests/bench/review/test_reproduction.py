@@ -139,7 +139,7 @@ def test_a_fit_that_its_deadline_ends_only_now_is_told(late: Path, monkeypatch: 
         "bench.review.reproduction.Reproduction.run", lambda _: read_result(late / "result.json")
     )
     status, printed = call(f"reproduce {path.parent} --plugin own.py")
-    assert status == 0 and "the fit ended early now (deadline reached in epoch 1 of 4)" in printed
+    assert status == 0 and "the fit was ended early (deadline reached in epoch 1 of 4)" in printed
 
 
 def stored(tmp_path: Path, document: dict[str, Any]) -> Result:

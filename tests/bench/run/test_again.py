@@ -21,7 +21,7 @@ from bench.run.job import new_job
 from bench.run.machine import Machine
 from bench.run.watching import Stop
 from bench.store.cell_folder import CellFolder
-from bench.store.results import read_result
+from bench.store.results import SCHEMA, read_result
 from tests.bench.command import Bench
 from tests.bench.report.stored import result
 
@@ -157,7 +157,7 @@ def test_a_damaged_result_counts_as_none(tmp_path: Path, name: str) -> None:
     folder.path.mkdir()
     stored = result("prflow")
     (folder.path / "result.json").write_text(json.dumps(stored))
-    assert folder.result() == stored
+    assert folder.result() == stored | {"schema": SCHEMA}
     (folder.path / "result.json").write_text(DAMAGED[name](stored))
     assert folder.result() is None
 
