@@ -22,7 +22,7 @@ class Imputer(ABC):
     A field is int, float, bool or str, `Annotated[int, Ge(1)]` with bounds of `annotated_types`, or a
     `Literal` of its choices. A value out of range is refused before anything runs.
 
-    A setting's value for a run is found in this order, the later winning: the field's default,
+    A setting's value for a run comes from the last of these places that gives one: the field's default,
     `for_dataset[dataset]`, `presets[preset]`, `presets["preset/dataset"]`, and `--set METHOD.NAME=VALUE`.
 
     Class attributes:
@@ -42,7 +42,7 @@ class Imputer(ABC):
     def __post_init__(self) -> None:
         """Refuse settings out of their range.
 
-        A method with a `__post_init__` of its own calls this one.
+        A method with a `__post_init__` of its own must call this one.
 
         Raises:
             ValueError: names the setting, its range and its value.
@@ -70,7 +70,7 @@ class Imputer(ABC):
 
 
 class Checkpoints(Protocol):
-    """Where a fit keeps what it needs to go on after it was killed.
+    """Where a fit keeps what it needs to continue after it was killed.
 
     A state is a nesting of dicts, lists, tensors, numbers, strings, booleans and None.
     """
@@ -79,13 +79,13 @@ class Checkpoints(Protocol):
         """Make `state` the newest checkpoint, in one atomic step."""
 
     def load(self) -> dict[str, Any] | None:
-        """The newest whole checkpoint, tensors on the CPU; None where there is none."""
+        """The newest complete checkpoint, with its tensors on the CPU; None if there is no checkpoint."""
 
     def put(self, name: str, state: Mapping[str, Any]) -> None:
-        """Keep a state that will not change, once, under a name: a finished stage of a model."""
+        """Keep a state that will not change, such as a finished stage of a model. A name is used once."""
 
     def get(self, name: str) -> dict[str, Any]:
-        """What was put under that name. Raises KeyError where it is not there or not whole."""
+        """The state that was put under that name. Raises KeyError if it is absent or damaged."""
 
 
 class NoCheckpoints:
@@ -130,7 +130,7 @@ class FitContext:
         checkpoints: where a long fit saves itself.
         deadline: `time.monotonic()` at which the fit must be done, or None.
         report: called with a Progress now and then.
-        facts: what the fit tells about itself for the record: `steps`, `parameters`, `history`, ...
+        facts: what the result will record of the fit: `steps`, `parameters`, `history`, ...
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -147,7 +147,7 @@ class FitContext:
 
         Args:
             name: what the draws are for ("order", "noise"); different names are independent.
-            device: where it draws; `self.device` unless told.
+            device: where it draws; `self.device` if None.
         """
         digest = hashlib.sha256(f"{self.seed}/{name}".encode()).digest()
         generator = torch.Generator(device=self.device if device is None else device)
@@ -155,7 +155,7 @@ class FitContext:
 
     @property
     def out_of_time(self) -> bool:
-        """Whether the deadline has passed. A fit that was told so counts as one that ended early."""
+        """Whether the deadline has passed. Once this was True, the fit counts as ended early."""
         late = self.deadline is not None and time.monotonic() >= self.deadline
         if late:
             self.facts.setdefault("stopped", "deadline reached")

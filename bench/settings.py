@@ -1,4 +1,4 @@
-"""What a method's settings may be: read from the annotations of its fields, and checked.
+"""The settings of a method: their types and limits are read from the annotations of its fields.
 
 A field is annotated `int`, `float`, `bool` or `str`; `Annotated[int, Ge(1)]` with bounds of `annotated_types`
 (Ge, Gt, Le, Lt, Interval, MultipleOf); or `Literal["a", "b"]` with choices.
@@ -24,7 +24,7 @@ BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "lt": ("below", lambda value, bound: value < bound),
     "multiple_of": ("a multiple of", lambda value, bound: value % bound == 0),
 }
-"""What each bound of `annotated_types` is called here, and whether a value keeps it."""
+"""The bounds of `annotated_types`: how each is called in messages, and whether a value keeps it."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Setting:
 
     Attributes:
         type: its type's name: "int", "float", "bool" or "str".
-        default: its value where nobody sets it.
-        bounds: what its value must keep, by the names of `BOUNDS`.
-        choices: the values that it may have; empty where others may be given.
+        default: its value if nobody sets it.
+        bounds: the limits of its value, by the names in `BOUNDS`.
+        choices: the only values that it may have; empty if its values are not listed.
     """
 
     type: str
@@ -45,13 +45,13 @@ class Setting:
 
     @property
     def range(self) -> str:
-        """What its values must be, as in "at least 1" or "'joint' or 'likelihood'"; "" where any will do."""
+        """What its values must be, as in "at least 1" or "'joint' or 'likelihood'"; "" without limits."""
         if self.choices:
             return " or ".join(repr(choice) for choice in self.choices)
         return " and ".join(f"{BOUNDS[name][0]} {bound:g}" for name, bound in self.bounds.items())
 
     def fault(self, value: Any) -> str:
-        """Why a value is refused, as in "must be at least 1, not -5"; "" where it is not."""
+        """Why a value is refused, as in "must be at least 1, not -5"; "" if it is allowed."""
         if self.choices:
             kept = value in self.choices
         elif self.bounds:
@@ -68,7 +68,7 @@ def settings_of(method: type) -> dict[str, Setting]:
     """The settings of a dataclass by name.
 
     Raises:
-        TypeError: a field has no default, or an annotation that is none of those above.
+        TypeError: a field has no default, or its annotation is not one of those above.
     """
     return {
         each.name: _setting(each.name, annotation, each.default)
@@ -88,7 +88,7 @@ def faults(values: Mapping[str, Any], settings: Mapping[str, Setting]) -> list[s
 
 
 def _annotations(method: type, fields: Iterable[dataclasses.Field[Any]]) -> list[Any]:
-    """The fields' annotations, with names looked up in the module of the class that has the field."""
+    """The fields' annotations. Names in them are looked up in the module of the class that has the field."""
     found: dict[str, Any] = {}
     for ancestor in reversed(method.__mro__):
         found |= {name: (ancestor, given) for name, given in inspect.get_annotations(ancestor).items()}

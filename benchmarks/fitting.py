@@ -50,7 +50,7 @@ def method_of(name: str, preset: str, overrides: Mapping[str, Any]) -> Imputer:
 
 
 class Curve:
-    """Collects (seconds of fitting, RMSE of the held-out images); the time that scoring takes is left out."""
+    """Collects (seconds of fitting, RMSE of the held-out images). The time of scoring does not count."""
 
     def __init__(self, data: Split, seconds: float = math.inf, every: float = 0.0) -> None:
         self.data = data

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.floor`: where one MCFlow step's time goes, beside the least that it could take.
+"""`python -m benchmarks.floor`: where the time of one MCFlow step goes, and the least that it could take.
 
 The floor is the step's arithmetic over the rate of the quickest large matrix product, and the bytes that its
 optimiser must move over the bandwidth of a large copy, both measured in the same run.

@@ -20,7 +20,7 @@ def measure(images: int) -> dict[str, float]:
     """Seconds that each part of the harness takes on MNIST with `images` training and test images."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
-        # A cache of its own, so that posing is measured and not the reading of an old pose.
+        # An empty cache, so that posing is measured and not the reading of a posed problem.
         os.environ["BENCH_CACHE"] = str(directory / "cache")
         seconds = {
             "bench --help": call("--help", directory=directory),

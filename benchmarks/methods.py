@@ -21,7 +21,7 @@ from bench.methods.prflow import PRFlow
 from benchmarks.fitting import Curve, fit_curve, method_of, split
 from benchmarks.textbook import rendering
 
-# Steps in which each network of each method is updated as often as in any others.
+# A cycle of so many steps updates each network of each method equally often, wherever it begins.
 CYCLE = 5
 
 # As published, on 28x28 grey images.
@@ -34,7 +34,7 @@ METHODS: dict[str, Imputer] = {
 
 
 def problem(count: int) -> MaskedImages:
-    """`count` made images of 28x28, 80 % missing: a step's cost does not hang on what they show."""
+    """`count` made images of 28x28, 80 % missing: what they show does not change the cost of a step."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (count, 1, 28, 28), generator=generator, dtype=torch.uint8)
     observed = torch.rand(count, 1, 28, 28, generator=generator) < 0.2
@@ -67,7 +67,7 @@ def measure(name: str, side: str, steps: int, images: int, threads: int) -> dict
         impute(new)
     imputed = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Arithmetic is in proportion to the batch, so that of a small one tells it.
+    # Arithmetic is proportional to the batch, so it is counted on a small one.
     batch_size, method.batch_size = method.batch_size, 2
     with Arithmetic() as done:  # type: ignore[no-untyped-call]
         operations, _ = second_epoch(method, problem(2 * CYCLE), CYCLE, lambda: done.operations)
@@ -99,7 +99,7 @@ def reach(name: str, side: str, images: int, epochs: int, threads: int) -> list[
     """(seconds, RMSE) at the end of each epoch of a `quick` fit to digits, 80 % missing, in this process.
 
     Args:
-        epochs: at most 2: the textbook's flows have no refresh.
+        epochs: at most 2, because the textbook's flows have no refresh.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -123,7 +123,7 @@ def reach(name: str, side: str, images: int, epochs: int, threads: int) -> list[
 def _ours(
     method: Any, train: MaskedImages, steps: int, reading: Callable[[], float]
 ) -> tuple[float, Callable[[MaskedImages], Tensor]]:
-    """By how much a reading rises in the second of two epochs, and `impute`; an epoch ends with a report."""
+    """How much a reading grows in the second of two epochs, and `impute`. An epoch ends with a report."""
     ends: dict[int, float] = {}
 
     def report(progress: Progress) -> None:

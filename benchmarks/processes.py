@@ -1,4 +1,4 @@
-"""Measuring in processes of their own."""
+"""Runs each measurement in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from typing import Any
 
 
 def alone(work: Callable[..., Any], *given: Any) -> Any:
-    """Call in a process of its own: peak memory is a process's, and nothing is left warm for another."""
+    """Call a function in a new process: its peak memory is its own, and no earlier call has warmed it up."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(work, *given).result()

@@ -46,13 +46,13 @@ def measure(count: int, shape: tuple[int, int, int], threads: int) -> dict[str, 
     """One epoch of PRFlow with narrow networks on made images, then their imputation, in this process.
 
     Returns:
-        fit_seconds, impute_seconds, and memory_mb: the most the process held beyond what it held with the
-        images loaded, the model and its optimiser left out.
+        fit_seconds, impute_seconds, and memory_mb: by how much the memory of the process grew at most after
+        the images were loaded, without the model and its optimiser.
     """
     torch.set_num_threads(threads)
     images = made(count, shape)
     method = PRFlow(**SETTINGS)
-    # Libraries load with the first use; what they take is not the fit's.
+    # Libraries are loaded at first use. This small fit loads them, so that the fit below does not.
     PRFlow(**SETTINGS | {"batch_size": 2}).fit(made(2, shape), FitContext())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     context = FitContext()

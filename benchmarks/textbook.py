@@ -51,7 +51,7 @@ def rendering(method: Any, images: MaskedImages) -> tuple[Step, Impute]:
 
 
 def flow(method: MCFlow, images: MaskedImages) -> tuple[Step, Impute]:
-    """MCFlow, or PRFlow with its prior, G trained on reconstruction too where the objective is joint."""
+    """MCFlow, or PRFlow with its prior, with G trained on reconstruction too (the joint objective)."""
     dimension = images.pixels[0].numel()
     couplings = []
     for _ in range(3):
@@ -108,6 +108,18 @@ def critic_update(
     optimiser.step()
 
 
+def optimisers_of(method: MisGAN, networks: dict[str, nn.Module]) -> dict[str, torch.optim.Adam]:
+    """An optimiser for each network by name; the imputer and its critic have a learning rate of their own."""
+    return {
+        name: torch.optim.Adam(
+            network.parameters(),
+            lr=method.imputer_learning_rate if name == "imputation" else method.learning_rate,
+            betas=BETAS,
+        )
+        for name, network in networks.items()
+    }
+
+
 def misgan(method: MisGAN, images: MaskedImages) -> tuple[Step, Impute]:
     """Three critics at each batch, three generators at every fifth."""
     shape, mask_shape = images.shape, (1, *images.shape[1:])
@@ -122,17 +134,7 @@ def misgan(method: MisGAN, images: MaskedImages) -> tuple[Step, Impute]:
         "imputation": in_pytorch_s_layers(ImageCritic(shape, method.width)),
     }
 
-    def optimisers(networks: dict[str, nn.Module]) -> dict[str, torch.optim.Adam]:
-        return {
-            name: torch.optim.Adam(
-                network.parameters(),
-                lr=method.imputer_learning_rate if name == "imputation" else method.learning_rate,
-                betas=BETAS,
-            )
-            for name, network in networks.items()
-        }
-
-    adams, critic_adams = optimisers(makers), optimisers(critics)
+    adams, critic_adams = optimisers_of(method, makers), optimisers_of(method, critics)
 
     def made(batch: MaskedImages) -> tuple[Tensor, Tensor, Tensor]:
         x = torch.sigmoid(makers["data"](torch.randn(len(batch), method.latent)))

@@ -21,7 +21,7 @@ CONNECT_SECONDS = 20.0
 
 
 class FaceNetUnavailable(Exception):
-    """The weights cannot be had; `str(error)` says why, on one line."""
+    """The weights are not available; `str(error)` says why, on one line."""
 
 
 class FaceNet(nn.Module):
@@ -57,7 +57,7 @@ def from_file(path: Path) -> FaceNet:
         if path.suffix == ".safetensors":
             state: Mapping[str, Tensor] = safetensors.torch.load_file(path)
         else:
-            # The published file has no other form; this reader takes tensors and refuses everything else.
+            # The published file is a pickle. This reader takes tensors from it and refuses everything else.
             state = torch.load(path, map_location="cpu", weights_only=True)
         state = {name: tensor for name, tensor in state.items() if not name.startswith(HEAD)}
         network: nn.Module = vision.load("facenet_pytorch").InceptionResnetV1()
@@ -69,8 +69,8 @@ def from_file(path: Path) -> FaceNet:
 
 
 def downloaded(name: str) -> Path | None:
-    """The file `name` where facenet-pytorch keeps what it downloads; None where it is not there."""
-    # Its folder lies beside that of torch.hub; to ask the package itself takes seconds.
+    """The file `name` where facenet-pytorch keeps what it downloads; None if it is not there."""
+    # The folder lies beside that of torch.hub. To import the package and ask it would take seconds.
     path = Path(torch.hub.get_dir()).parent / "checkpoints" / name
     return path if path.is_file() else None
 
@@ -82,7 +82,7 @@ def from_download() -> FaceNet:
         FaceNetUnavailable: the download failed.
     """
     before = socket.getdefaulttimeout()
-    # Behind a firewall that drops packets, the default would wait for minutes.
+    # Behind a firewall that drops packets, the default time limit is minutes.
     socket.setdefaulttimeout(CONNECT_SECONDS)
     try:
         network: nn.Module = vision.load("facenet_pytorch").InceptionResnetV1(pretrained="vggface2")

@@ -49,7 +49,7 @@ class LeNet(nn.Module):
 
 
 def build(seed: int = 0) -> LeNet:
-    """A LeNet with fresh weights that depend on the seed alone; the global generator is left alone."""
+    """A LeNet with fresh weights that depend on the seed alone; the global generator is not used."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LeNet()

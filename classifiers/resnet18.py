@@ -58,7 +58,7 @@ class ResNet18(nn.Module):
 
 
 def build(seed: int = 0) -> ResNet18:
-    """A ResNet18 with fresh weights that depend on the seed alone; the global generator is left alone."""
+    """A ResNet18 with fresh weights that depend on the seed alone; the global generator is not used."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ResNet18()

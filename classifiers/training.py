@@ -1,8 +1,9 @@
-"""Train a classifier with cross-entropy; a killed training goes on where it was."""
+"""Train a classifier with cross-entropy; a training that was killed continues where it was."""
 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -77,7 +78,7 @@ def train(
     """Train `model` in place, and leave it on `device` in evaluation mode.
 
     Each step's order and augmentation depend on the seed and the step alone, so a training that was
-    killed ends with the weights of one that wasn't.
+    killed ends with the same weights as one that was not.
 
     Args:
         model: takes float32 (N, C, size, size) in [0, 1], gives logits.
@@ -87,48 +88,64 @@ def train(
         checkpoint: a safetensors file, written every minute and after every stage.
 
     Raises:
-        ValueError: there are fewer images than one batch, or the checkpoint belongs to another schedule or
-            other images.
+        ValueError: there are fewer images than one batch, or the checkpoint is of another schedule or images.
         FloatingPointError: the loss became infinite or NaN.
     """
-    if len(images) < schedule.batch_size:
-        raise ValueError(
-            f"{len(images)} training images are fewer than one batch of {schedule.batch_size}; give more"
-        )
+    sizes, shares, ends = _plan(schedule, len(images))
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     images, labels = images.to(device), labels.to(device)
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=0.0, momentum=MOMENTUM, nesterov=True, weight_decay=schedule.weight_decay
-    )
+    optimizer = _optimizer(model, schedule)
     key = json.dumps({"schedule": asdict(schedule), "fingerprint": fingerprint})
     done = _resume(checkpoint, key, model, optimizer) if checkpoint else 0
-    sizes, shares, ends = _plan(schedule, len(images))
-    steps = len(sizes)
     model.train()
     started = saved = time.monotonic()
     share_at_start = shares[done - 1] if done else 0.0
-    for step in range(done, steps):
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.peak_rate * cycle(shares[step])
+    for step in range(done, len(sizes)):
         index = batch_index(step, len(images), schedule)
         batch = augment(images[index], sizes[step], step, schedule)
-        loss = F.cross_entropy(model(batch), labels[index], label_smoothing=LABEL_SMOOTHING)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"the classifier's loss is {loss.item()} at step {step}")
+        rate = schedule.peak_rate * cycle(shares[step])
+        loss = _descend(model, optimizer, rate, batch, labels[index])
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the classifier's loss is {loss} at step {step}")
         now = time.monotonic()
-        pace = (now - started) / (shares[step] - share_at_start)
-        report(TrainingProgress(step + 1, steps, sizes[step], loss.item(), pace * (1 - shares[step])))
+        left = (now - started) / (shares[step] - share_at_start) * (1 - shares[step])
+        report(TrainingProgress(step + 1, len(sizes), sizes[step], loss, left))
         if checkpoint and (step + 1 in ends or now - saved > SAVE_SECONDS):
             _save(checkpoint, key, step + 1, model, optimizer)
             saved = now
     model.eval()
 
 
+def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.SGD:
+    """SGD with momentum. Its learning rate is set anew at each step."""
+    return torch.optim.SGD(
+        model.parameters(), lr=0.0, momentum=MOMENTUM, nesterov=True, weight_decay=schedule.weight_decay
+    )
+
+
+def _descend(
+    model: nn.Module, optimizer: torch.optim.SGD, rate: float, batch: Tensor, labels: Tensor
+) -> float:
+    """One step of gradient descent at a learning rate; the loss before it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    loss = F.cross_entropy(model(batch), labels, label_smoothing=LABEL_SMOOTHING)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss.item()
+
+
 def _plan(schedule: Schedule, count: int) -> tuple[list[int], list[float], set[int]]:
-    """Each step's size, the share of all pixels shown after each step, and the steps that end a stage."""
+    """Each step's size, the share of all pixels shown after each step, and the steps that end a stage.
+
+    Raises:
+        ValueError: there are fewer images than one batch.
+    """
+    if count < schedule.batch_size:
+        raise ValueError(
+            f"{count} training images are fewer than one batch of {schedule.batch_size}; give more"
+        )
     sizes: list[int] = []
     ends: set[int] = set()
     batches = count // schedule.batch_size
@@ -200,7 +217,7 @@ def _save(path: Path, key: str, step: int, model: nn.Module, optimizer: torch.op
 
 
 def _resume(path: Path, key: str, model: nn.Module, optimizer: torch.optim.SGD) -> int:
-    """Load a checkpoint where there is a whole one; the number of steps done."""
+    """Load the checkpoint if it is there and complete. Returns the number of steps that are done."""
     if not path.exists():
         return 0
     device = str(next(model.parameters()).device)
@@ -209,7 +226,7 @@ def _resume(path: Path, key: str, model: nn.Module, optimizer: torch.optim.SGD) 
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError:
-        # Torn, as a disk that failed leaves it: training anew costs time, and nothing else.
+        # Damaged, as by a failing disk. Training again from the beginning costs only time.
         return 0
     if metadata.get("key") != key:
         raise ValueError(f"{path} was made with another schedule or other images: remove it")

@@ -1,4 +1,4 @@
-"""The one door to torchvision and to the packages that import it."""
+"""Imports torchvision and the packages that need it; nothing else here may import them."""
 
 from __future__ import annotations
 

@@ -25,11 +25,11 @@ class WeightsError(Exception):
 def save(
     folder: Path, name: str, state: Mapping[str, Tensor], facts: Mapping[str, Any], half: bool = False
 ) -> list[Path]:
-    """Write weights as `NAME.safetensors`, or as `NAME-1of2.safetensors`, ... where they are large.
+    """Write weights as `NAME.safetensors`, or as `NAME-1of2.safetensors`, ... if they are large.
 
     Args:
         state: a module's `state_dict()`.
-        facts: what can be written as JSON; "weights" (their hash) and "precision" are added.
+        facts: what else the file shall say, as JSON; "weights" (their hash) and "precision" are added.
         half: keep floating-point tensors in float16.
 
     Returns:

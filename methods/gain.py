@@ -7,7 +7,7 @@ except at some pixels (b = 0), and guesses the mask there:
     L_D = -mean over b = 0 of  m log D + (1 - m) log(1 - D)                       (Eq. 6),
     L_G = -mean over b = 0, m = 0 of  log D  +  alpha * mean over m = 1 of (x - G)^2   (Eq. 7).
 
-Here means stand where the paper has sums, as in the authors' code, so that alpha does not depend on the
+Here means take the place of the paper's sums, as in the authors' code, so that alpha does not depend on the
 image's size. One mask serves all channels, so D guesses once a pixel.
 """
 
@@ -56,7 +56,7 @@ def reconstruction_loss(generated: Tensor, images: MaskedImages) -> Tensor:
 
 
 def mean_where(values: Tensor, chosen: Tensor) -> Tensor:
-    """Mean over the chosen elements; 0 where none is chosen."""
+    """Mean over the chosen elements; 0 if none is chosen."""
     return (values * chosen).sum() / chosen.sum().clamp(min=1)
 
 

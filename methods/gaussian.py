@@ -229,7 +229,7 @@ class Gaussian(Batchwise):
         context.facts["parameters"] = factors.parameters
 
     def fill(self, batch: MaskedImages) -> Tensor:
-        # Where the variances are small, single precision would let the size of a batch show.
+        # If the variances are small, results in single precision would depend on the size of the batch.
         return self.factors.in_double().conditional_mean(batch).clamp(0, 1).float()
 
     display_name = "Gaussian"

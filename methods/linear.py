@@ -17,7 +17,7 @@ from bench.methods.nearest_pixel import nearest_fill
 
 @dataclass
 class Linear(Imputer):
-    """Linear interpolation between the image's own observed pixels; outside of them, a nearest one."""
+    """Linear interpolation between the image's own observed pixels; outside them, a nearest pixel."""
 
     display_name = "Linear interpolation"
     baseline = True

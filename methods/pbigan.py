@@ -114,7 +114,7 @@ class PBiGAN(Batchwise):
         reconstruction: "cross-entropy" or "smooth-l1", of the observed pixels through code and back.
         reconstruction_weight: its weight in the loss of encoder and decoder.
         rising_weight: whether that weight rises: 0 for a twentieth of the epochs, then a straight line up.
-        own_batch: whether encoder and decoder get a batch of their own, or the critic's last one.
+        own_batch: whether encoder and decoder get a batch of their own; if not, the critic's last one.
         gradient_penalty: its weight in the critic's loss.
         critic_steps: critic updates to one update of encoder and decoder.
         latent, width: length of the codes; channels of the convolutions next to the image.
@@ -183,7 +183,7 @@ class PBiGAN(Batchwise):
     presets = {
         "smoke": {"epochs": 1, "batch_size": 64, "width": 8, **HASTE},
         "quick": {"epochs": 6, "batch_size": 32, "width": 8, **HASTE},
-        # At the published 0.002 so short a fit ends further from the truth than the untrained decoder's grey.
+        # At the published 0.002, so short a fit ends further from the truth than an untrained decoder's grey.
         **on_photos({"reconstruction_weight": 0.3}, "quick"),
         "standard": {"epochs": 200},
         **on_photos({"epochs": 50}, "standard"),

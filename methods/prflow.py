@@ -107,11 +107,11 @@ class PRFlow(MCFlow):
 
     def _refresh(self) -> None:
         super()._refresh()
-        # J2 of the new G starts higher than the old one's ended, so the two are not compared.
+        # J2 starts higher with the new G than it ended with the old one, so the two are not compared.
         self._stop.losses.clear()
 
     display_name = "PRFlow"
-    # Measured: at lambda = 0.3 the quick schedule gets further than balanced.
+    # Measured: the quick schedule ends with a lower error at lambda = 0.3 than with the balance.
     presets = {
         **MCFlow.presets,
         "quick": {**MCFlow.presets["quick"], "prior_weight": 0.3},

@@ -33,7 +33,7 @@ class Stages:
 
     Args:
         new_models: gives G and H for the stage of a number; their weights are then replaced.
-        apply: fills in the training images by G and H, when a stopped fit goes on.
+        apply: fills in the training images by G and H, when a stopped fit continues.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Stages:
         return {"count": len(self.models)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Fetch the stages and bring the training images' fill-in to where they left it."""
+        """Load the stages, and fill in the training images as these stages did before."""
         for number in range(state["count"]):
             self._keep(self.checkpoints.get(f"stage-{number}"))
             self.apply(*self.models[-1])

@@ -67,7 +67,7 @@ class Training:
         parts: all that changes while training: modules, optimisers, generators, or anything with
             `state_dict` and `load_state_dict`.
         count: how many images there are. Images left over from whole batches wait for a later epoch.
-        batch_size: images in a batch; all of them where there are fewer.
+        batch_size: images in a batch; if there are fewer images, all of them.
         epochs: how many there are at most.
     """
 

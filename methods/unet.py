@@ -50,7 +50,7 @@ def inputs(values: Tensor, shown: Tensor) -> Tensor:
 
 
 def hidden_error(predicted: Tensor, images: MaskedImages, kept: Tensor) -> Tensor:
-    """Mean squared error over the observed values that are not kept; 0 where there are none.
+    """Mean squared error over the observed values that are not kept; 0 if there are none.
 
     Args:
         predicted: (N, C, H, W); kept: (N, 1, H, W), bool: a part of `images.observed`.
@@ -114,8 +114,8 @@ class UNetImputer(Batchwise):
 
     Settings:
         width: channels at full resolution; twice and four times as many at a half and a quarter.
-        keep_least: the least share of an image's observed pixels that is kept as input; the share is drawn
-            anew for each image, evenly between this and 1, so inputs as dense as the test's occur.
+        keep_least: the least share of an image's observed pixels that is kept as input. The share is drawn
+            anew for each image, evenly between this and 1, so that some inputs are as dense as test images.
         epochs, batch_size, learning_rate: the schedule: a warm-up, then a cosine down to zero.
         patience, tolerance: with a patience the learning rate stays at its height until the error's best of
             the last `patience` epochs is less than `tolerance` (a fraction) better than the best before
@@ -137,8 +137,8 @@ class UNetImputer(Batchwise):
         train = train.to(context.device)
         network = self.new_network(train.shape[0])
         self.average = AveragedModel(network, multi_avg_fn=average)
-        # Not the fused kernel: it takes for granted that weights and its state lie alike in memory, and
-        # after a checkpoint they do not.
+        # Not the fused kernel: it expects that weights and state have the same layout in memory, which they
+        # do not have after a checkpoint.
         adam = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
         hiding = context.generator("hiding")
         steps = self.epochs * (len(train) // min(self.batch_size, len(train)))

@@ -5,7 +5,7 @@ import os
 from hypothesis import settings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# Commands run as in a user's shell: what Python holds back, and the bytecode that it leaves, are there.
+# Commands run as in a user's shell: Python buffers its output and leaves bytecode.
 for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
     os.environ.pop(name, None)
 # The tests run side by side.

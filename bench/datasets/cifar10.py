@@ -191,7 +191,7 @@ def _images(folder: Path) -> list[Path]:
     found = tuple(path.name for path in list_folders(folder))
     if found != CLASSES:
         odd = sorted(set(found) ^ set(CLASSES))[0]
-        fault = "is missing" if odd in CLASSES else "is no class of CIFAR-10"
+        fault = "is missing" if odd in CLASSES else "is not a class of CIFAR-10"
         raise BenchError(f"{folder / odd} {fault}; give one folder for each of {', '.join(CLASSES)}")
     files = [list_images(folder / name) for name in CLASSES]
     for name, images in zip(CLASSES, files, strict=True):

@@ -74,7 +74,7 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
             arrays = {name: archive[name] for name in archive.files if name in wanted}
             for name, array in arrays.items():
                 if not isinstance(array, np.ndarray):
-                    raise BenchError(f"{path}: {name} is no array; save it again with np.savez")
+                    raise BenchError(f"{path}: {name} is not an array; save it again with np.savez")
             return arrays
     except BenchError:
         raise
@@ -84,7 +84,7 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
         raise BenchError(f"{path} claims to hold more than fits in memory; save fewer images") from error
     except ValueError as error:
         raise BenchError(
-            f"{path} holds Python objects or is no .npz file; save plain arrays with np.savez"
+            f"{path} holds Python objects or is not an .npz file; save plain arrays with np.savez"
         ) from error
     except Exception as error:
         # A damaged or foreign archive can raise nearly anything.

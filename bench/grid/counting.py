@@ -32,8 +32,8 @@ class Verdict:
     """Whether a stored result counts.
 
     Attributes:
-        differs: why it is no result of the cell as the cell would run now, a line each.
-        again: why the cell is run again although the result is its own, a line each.
+        differs: what the cell would do differently if it ran now, a line each.
+        again: why the run would not keep the result although nothing differs, a line each.
     """
 
     differs: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ def _reasons_to_repeat(stored: Result, cell: Cell, asked: Asked) -> Iterator[str
 def _differences(stored: Result, cell: Cell, facts: Mapping[str, Any] | None) -> Iterator[str]:
     """What differs between a result's cell and the cell as it would run now: the parts of `Cell.key`.
 
-    What the result does not record (a cell lost with its machine tells little) is left to the key.
+    A part that the result does not record, as of a cell lost with its machine, is left to the key.
     """
     found = [*_settings(stored, cell), *_parts(stored, cell), *_posed(stored, facts)]
     yield from found
@@ -94,7 +94,7 @@ def _differences(stored: Result, cell: Cell, facts: Mapping[str, Any] | None) ->
     if stored.key is None:
         yield "it does not say what it was measured on"
     elif stored.key != cell.key(facts):
-        yield "its key is not that of what it says it is: result.json was altered"
+        yield "its key does not fit its other parts: result.json was altered"
 
 
 def _settings(stored: Result, cell: Cell) -> Iterator[str]:
@@ -103,8 +103,7 @@ def _settings(stored: Result, cell: Cell) -> Iterator[str]:
     try:
         current = cell.settings
     except BenchError:
-        # The user's own images cannot be read, so their settings are not known. Nor are the pixels then,
-        # which the caller tells.
+        # The user's own images cannot be read, so their settings are not known. The caller reports that.
         return
     before = stored.method.settings
     for name in sorted({*before, *current}):
@@ -152,17 +151,18 @@ def _posed(stored: Result, facts: Mapping[str, Any] | None) -> Iterator[str]:
 def number_at_risk(
     stored: Result, cell: Cell, facts: Mapping[str, Any], asked: Asked | None = None
 ) -> str | None:
-    """Whether a cell's folder holds a number of something else, which the cell's own result would replace.
+    """Whether a cell's folder holds the number of another cell, which this cell's result would replace.
 
-    Two cells can have one folder: their names differ only in what a file's name cannot hold, or the user's
-    images have the name of other images.
+    Two cells can have one folder: if their names differ only in characters that a file's name cannot hold, or
+    if a user's images have the same name as other images.
 
     Args:
         stored: what the folder holds.
         cell, facts, asked: as `verdict_on`.
 
     Returns:
-        What the folder holds and what to do, to follow the folder's name; None if nothing is at risk.
+        What the folder holds and what to do, to follow the folder's name in a sentence; None if nothing is at
+        risk.
     """
     if not stored.ok:
         return None

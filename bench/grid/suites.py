@@ -113,7 +113,7 @@ def find_suite(given: str) -> Path:
     if name in ours:
         return ours[name]
     if path.is_file():
-        raise BenchError(f"suite {given} is no .yaml file; rename it")
+        raise BenchError(f"suite {given} is not a .yaml file; rename it")
     if "/" in given or path.suffix in SUFFIXES:
         raise BenchError(f"suite {given} does not exist; shipped ones: {', '.join(ours)}")
     raise BenchError(f"{unknown('suite', given, ours)}; or give the path of a .yaml file")
@@ -162,7 +162,7 @@ def read_suite(given: str) -> Suite:
 
 
 def _refuse_idle_settings(content: Content, lines: Lines, path: Path) -> None:
-    """Refuse settings of a method that the suite does not run: its name is misspelt."""
+    """Refuse settings of a method that the suite does not run: its name may be misspelt."""
     if content.methods is None or BASELINES in content.methods:
         return
     for method in content.set:
@@ -172,7 +172,7 @@ def _refuse_idle_settings(content: Content, lines: Lines, path: Path) -> None:
 
 
 def _from(suite: Path, dataset: str) -> str:
-    """A data set's name as it is, or its path as seen from here; what lies beside the suite is a path."""
+    """A data set's name unchanged, or its path from here; the name of a file beside the suite is a path."""
     path = suite.parent / expanded(dataset)
     if "/" in dataset or dataset.endswith(".npz"):
         return str(path)
@@ -191,7 +191,7 @@ def _parse(text: bytes, path: Path) -> tuple[Any, Lines]:
     """The document, and the line of each of its places.
 
     Raises:
-        BenchError: it is no YAML, is no mapping at the top, or as `_note_lines`.
+        BenchError: it is not YAML, it is not a mapping, or as for `_note_lines`.
     """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -201,11 +201,11 @@ def _parse(text: bytes, path: Path) -> tuple[Any, Lines]:
         document = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         where = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise BenchError(clean(f"suite {path}{where}: {error.problem or 'is no YAML'}")) from None
+        raise BenchError(clean(f"suite {path}{where}: {error.problem or 'is not YAML'}")) from None
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
-        raise BenchError(clean(f"suite {path} is no YAML: {error}")[:300]) from None
+        raise BenchError(clean(f"suite {path} is not YAML: {error}")[:300]) from None
     if not isinstance(root, MappingNode) or not isinstance(document, dict):
-        raise BenchError(f"suite {path} is no mapping; write lines such as methods: [prflow, mcflow]")
+        raise BenchError(f"suite {path} is not a mapping; write lines such as methods: [prflow, mcflow]")
     return document, lines
 
 
@@ -221,11 +221,13 @@ def _note_lines(root: MappingNode, lines: Lines, path: Path) -> None:
     while waiting:
         place, node, line = waiting.pop()
         if id(node) in seen:
-            raise BenchError(f"suite {path} line {line + 1}: aliases are not taken; write the values out")
+            raise BenchError(
+                f"suite {path} line {line + 1}: YAML aliases are not supported; write the values out"
+            )
         if place in lines:
             first, second = sorted((lines[place], line + 1))
             raise BenchError(
-                clean(f"suite {path} line {second}: {place[-1]!r} stands on line {first} already")
+                clean(f"suite {path} line {second}: {place[-1]!r} was given on line {first} already")
             )
         seen.add(id(node))
         lines[place] = line + 1
@@ -237,12 +239,12 @@ def _note_lines(root: MappingNode, lines: Lines, path: Path) -> None:
 
 
 def _line_of(place: tuple[str, ...], lines: Lines) -> int:
-    """The line on which a place begins, or else the part around it that has a line of its own."""
+    """The line on which a place begins; if none was noted, that of the nearest part around it."""
     return next((lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in lines), 1)
 
 
 def _fault(error: ValidationError, lines: Lines, path: Path) -> str:
-    """The first thing wrong, on one line."""
+    """The first fault, on one line."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = tuple(str(part) for part in first["loc"])
     line = _line_of(place, lines)

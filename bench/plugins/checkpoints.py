@@ -70,7 +70,7 @@ class DiskCheckpoints:
         write_json(self.folder / f"{name}.json", record)
 
     def _read(self, name: str) -> dict[str, Any]:
-        """Raises KeyError where the state is absent, torn or altered."""
+        """The state. Raises KeyError if it is absent, cut off or altered."""
         try:
             record = json.loads((self.folder / f"{name}.json").read_text())
             data = (self.folder / f"{name}.safetensors").read_bytes()

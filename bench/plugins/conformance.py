@@ -1,4 +1,4 @@
-"""Checks whether a method keeps the contract: they run it on small made images, in their own processes."""
+"""Checks whether a method keeps the contract, on small made-up images and in processes of their own."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ CHECKS: dict[str, str] = {
     "reload": "a finished fit, made again from its checkpoints, imputes the same",
     "sparse": "it fits and imputes where 90 % is missing",
     "empty": "it fits and imputes where some images have no observed pixel",
-    "deadline": "fit ends soon after its deadline, and what it has learnt imputes",
+    "deadline": "fit ends soon after its deadline, and the method can then impute",
     "resume": "a fit that was stopped and goes on ends as one that was not",
 }
-"""What is checked, by name, in this order; at last, whether a file or a process is left behind."""
+"""What is checked, by name, in this order; in the end, whether a file or a process is left behind."""
 
 TRACES = "traces"
 Images = Literal["grey", "colour"]
@@ -187,7 +187,7 @@ class _Checking:
         if self._late:
             return f"it did not end within {CHECK_SECONDS:g} seconds"
         if self._strange:
-            return "its process sent what is no answer"
+            return "its process sent something that is not an answer"
         code = self._child.exit_status
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
         last = self._log.last.decode(errors="replace").strip().splitlines()[-1:]

@@ -1,4 +1,4 @@
-"""What the process that asks for a method's checks and the process that makes them tell each other."""
+"""The messages between the process that asks for a method's checks and the process that makes them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Finished(_Message):
 
 
 def read_answer(line: bytes) -> Answer | Finished | None:
-    """The message in a line from the process that makes the checks; None if it is none."""
+    """The message in a line from the process that makes the checks; None if it is something else."""
     for kind in (Answer, Finished):
         try:
             return kind.model_validate(json.loads(line))

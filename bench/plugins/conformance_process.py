@@ -51,7 +51,7 @@ class Refused(Exception):
 
 
 class Skipped(Exception):
-    """The check needs a fit that fails."""
+    """The check needs the base fit, and that fails."""
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Trial:
         deadline: float | None = None,
         polls: Polls | None = None,
     ) -> Imputer:
-        """A new instance, fitted with the seed 0; the global generators stand elsewhere each time."""
+        """A new instance, fitted with the seed 0; the global generators have another state each time."""
         self._draws += 1
         torch.manual_seed(self._draws)
         context = FitContext(
@@ -123,7 +123,7 @@ class Trial:
 
     @cached_property
     def imputed(self) -> Tensor:
-        """What the base fit makes of the test images."""
+        """The test images as the base fit imputes them."""
         return self.base.impute(self.test).cpu()
 
 
@@ -142,7 +142,7 @@ def made_images(
 
 
 def difference(one: Tensor, other: Tensor) -> float:
-    """The largest between two imputations."""
+    """The largest difference between two imputations."""
     return float((one - other).detach().abs().max())
 
 

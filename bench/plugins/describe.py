@@ -38,19 +38,19 @@ def load_method(reference: str) -> type[Imputer]:
 
     Args:
         reference: "package.module:Class", or the path of a file that defines one Imputer. Nothing is left
-            beside that file, bytecode neither.
+            beside that file, not even bytecode.
 
     Raises:
-        TypeError: there is no one Imputer dataclass there.
+        TypeError: there is not exactly one Imputer dataclass there.
     """
     if reference.endswith(".py"):
         spec = importlib.util.spec_from_file_location(PLUGIN, reference)
         assert spec is not None and spec.loader is not None
-        # Last, so that what lies beside a plugin takes the place of no package.
+        # Last, so that no file beside a plugin takes the place of an installed package.
         sys.path.append(str(Path(reference).parent))
         module = importlib.util.module_from_spec(spec)
         sys.modules[PLUGIN] = module
-        # For good: what lies beside a plugin may be imported as late as in `fit`.
+        # The folder stays on the path, because `fit` too may import what lies beside the plugin.
         sys.dont_write_bytecode = True
         spec.loader.exec_module(module)
         own = [
@@ -135,7 +135,7 @@ class Described(BaseModel):
 
 
 def answer_apart(name: str, reference: str) -> dict[str, Any]:
-    """As `answer_for`, in a fork: a method that ends, stalls or changes its process harms no other."""
+    """As `answer_for`, in a fork: a method that ends, blocks or changes its process harms no other."""
 
     def answer() -> None:
         Parent().tell(Described(answer=answer_for(name, reference)))
@@ -145,7 +145,7 @@ def answer_apart(name: str, reference: str) -> dict[str, Any]:
             child.end()
 
     until = time.monotonic() + IMPORT_SECONDS
-    # What a plugin prints is no answer.
+    # What a plugin prints must not be taken for the answer.
     child = Child(answer, {}, output=lambda data: None)
     child.send(None)
     told = None
@@ -164,7 +164,7 @@ def main() -> None:
     answers = {}
     for name, reference in json.load(sys.stdin):
         answers[name] = answer_apart(name, reference)
-        # What an import has started ends with it, also in a session of its own.
+        # Processes that an import has started are ended too, even in a session of their own.
         end_descendants()
     print(json.dumps(answers))
 

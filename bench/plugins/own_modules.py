@@ -59,8 +59,8 @@ class OwnModules:
     """Finds a method's own modules. Imports nothing.
 
     Attributes:
-        absent: paths that were looked for and do not exist. If one of them comes to be, the method may have
-            another code, although no file of today has changed.
+        absent: paths that were looked for and do not exist. If such a file is made later, the method may have
+            other code, although no file of today has changed.
     """
 
     def __init__(self, method: type[Imputer]) -> None:
@@ -70,7 +70,7 @@ class OwnModules:
         self.absent: set[str] = set()
 
     def file(self, name: str) -> Path | None:
-        """The file of an own module by its dotted name; None if there is none."""
+        """The file of an own module by its dotted name; None if there is no such module."""
         if name not in self._found:
             self._found[name] = self._search(name) if self._counts(name) else None
         return self._found[name]
@@ -116,7 +116,7 @@ class OwnModules:
         return importlib.machinery.PathFinder.find_spec(name, folders) if folders else None
 
     def _folders(self, package: str) -> list[str]:
-        """The folders that the modules of a package lie in; none for what is no package."""
+        """The folders that the modules of a package lie in; empty if the name is not a package's."""
         if package in sys.modules:
             return list(getattr(sys.modules[package], "__path__", ()))
         spec = self._spec(package)
@@ -129,7 +129,7 @@ class OwnModules:
 
 
 def own_code(method: type[Imputer]) -> tuple[Code, list[str]]:
-    """A method's own code, and the paths where more of it could come to be (`OwnModules.absent`).
+    """A method's own code, and the paths where more of it could be made later (`OwnModules.absent`).
 
     Own modules that were loaded by other means than an import statement count too, if the import of the
     method has loaded them.
@@ -141,7 +141,7 @@ def own_code(method: type[Imputer]) -> tuple[Code, list[str]]:
 
 def required_packages(code: Code, method: type[Imputer]) -> list[str]:
     """The top-level packages that a method's code imports, beside the standard library, bench and its own."""
-    # annotated_types comes with bench: settings are declared by it.
+    # annotated_types comes with bench, and methods declare their settings with it.
     return sorted(
         code.imports - own_packages(method) - {"bench", "annotated_types"} - sys.stdlib_module_names
     )

@@ -2,7 +2,7 @@
 
 The form is text with references in it: where the module names another own module, the form holds a reference
 to that module in the place of its name. It does not depend on the version of Python that parses: a field that
-holds nothing is left out, since newer versions know more fields.
+holds nothing is left out, because newer versions of Python have more fields.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 FOR_PEOPLE = frozenset({"display_name", "citation", "presets", "for_dataset", "baseline"})
-"""Attributes of a method's class that change no number: what a preset sets is in a result's key by itself."""
+"""Attributes of a method's class that change no number. (A result's key holds every setting's value.)"""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Binding:
     Attributes:
         local: the name; "*" for all that the module offers.
         target: dotted name of what it stands for.
-        module: the own module that it loads; None if it loads none.
+        module: the own module that it loads; None if it loads no own module.
         attribute: what it takes from that module; "" for the module itself.
         direct: written as "import a.b", which binds "a".
-        external: the top-level package that it imports, if that is no own module; "" otherwise.
-        text: the import as the file has it.
+        external: the top-level package that it imports; "" if it imports an own module.
+        text: the import as it stands in the file.
     """
 
     local: str
@@ -150,7 +150,7 @@ def _attribute_for_people(statement: ast.stmt) -> str | None:
 
 @dataclass
 class Names:
-    """The names that some modules use, so that none is left out of their forms that code could ask for.
+    """The names that some modules use. An attribute for people that code may read is not left out of a form.
 
     Attributes:
         asked: attributes, keywords, imported names and texts: how other code can reach a name of a module.
@@ -183,7 +183,7 @@ class Names:
 
 
 def _bound_otherwise(tree: ast.Module) -> set[str]:
-    """The names that a module binds by anything else than imports, and some more."""
+    """The names that a module binds other than by imports, and some that it does not bind."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant | ast.alias | ast.ImportFrom | ast.Attribute):
@@ -226,7 +226,7 @@ class Writer:
     def _stand_for_modules(self, tree: ast.Module, names: Names) -> dict[str, str]:
         """By dotted text, such as "a.b" or "alias": the own module that it always stands for in this file.
 
-        Where a name could also be something else, or be asked for from outside, the text itself counts.
+        If a name could also be something else, or other code could ask for it, the text itself counts.
         """
         by_local: dict[str, list[Binding]] = defaultdict(list)
         for bound in self._imports.values():

@@ -28,7 +28,7 @@ from bench.util.text import unknown
 
 GROUP = "bench.methods"
 BASELINES = "baselines"
-"""Stands for all methods that say they are one."""
+"""This name stands for all methods that say they are a baseline."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Description:
         """The value of a setting from the command line.
 
         Raises:
-            BenchError: there is no such setting, or the text is no value of its type or out of its range.
+            BenchError: there is no such setting, or the text is not a value of its type, or out of its range.
         """
         if name not in self.settings:
             raise BenchError(unknown(f"setting of {self.name}", name, self.settings))
@@ -134,7 +134,7 @@ def find_methods(plugin_files: Iterable[Path] = ()) -> dict[str, Source]:
         _add(found, Source(point.name, point.value, _origin(point)))
     for file in plugin_files:
         if not file.is_file() or file.suffix != ".py":
-            raise BenchError(f"plugin {file} is no Python file; give the path of one")
+            raise BenchError(f"plugin {file} is not a Python file; give the path of one")
         if file.stem == BASELINES or "." in file.stem:
             raise BenchError(f"plugin {file}: a method cannot be called {file.stem!r}; rename the file")
         _add(found, Source(file.stem, str(file.resolve()), str(file)))
@@ -159,7 +159,7 @@ def describe(source: Source) -> Description:
     """Ask one method about itself, as `describe_all` does.
 
     Raises:
-        BenchError: the method cannot be imported, or is no Imputer.
+        BenchError: the method cannot be imported, or is not an Imputer.
     """
     answer = describe_all([source])[source.name]
     if isinstance(answer, BenchError):
@@ -213,7 +213,7 @@ def _place(source: Source) -> Path:
     # Two checkouts or environments may share a cache and have different code under one module's name.
     package = find_spec(source.reference.partition(":")[0].partition(".")[0])
     where = str(package and (package.submodule_search_locations or package.origin))
-    # Another version of bench may describe the same code otherwise.
+    # Another version of bench may describe the same code differently.
     described_by = digest_of(map(str, Path(__file__).parent.glob("*.py")))
     parts = [source.name, source.reference, where, described_by]
     asked = json.dumps(parts)

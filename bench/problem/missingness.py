@@ -1,4 +1,4 @@
-"""Which pixels go. A mechanism draws `observed` from a rate, a seed and a size, and from nothing else."""
+"""Which pixels go missing: a mechanism draws `observed` from a rate, a seed and a size alone."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ Mechanism = Callable[[int, int, int, float, int, str], NDArray[np.bool_]]
 def pixel(count: int, height: int, width: int, rate: float, seed: int, split: str) -> NDArray[np.bool_]:
     """Each pixel is missing independently with probability `rate` (the paper's Section 4).
 
-    Built on the raw output of a counter-based generator, whose stream is the same on every machine and
-    in every NumPy. One seed's masks are nested: what is observed at a higher rate is observed at a lower.
+    The draws are the raw output of a counter-based generator, whose stream is the same on every machine and
+    in every NumPy. The masks of one seed are nested: a pixel that is observed at a higher rate is observed at
+    a lower one too.
 
     Args:
         count, height, width: how many images, and their size.
         rate: the fraction missing, in (0, 1).
         seed: the problem's seed.
-        split: "train" or "test", drawn apart.
+        split: "train" or "test"; each has draws of its own.
 
     Returns:
         (count, 1, height, width), bool; True where the pixel is observed.

@@ -1,4 +1,4 @@
-"""Problem = data set + missingness + rate + seed + sizes: posed once, the same for every method."""
+"""A problem is a data set, a mechanism, a rate, a seed and sizes. It is the same for every method."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bench.util.text import unknown
 Pixels = NDArray[np.uint8]
 
 LARGEST_SEED = 2**32 - 1
-"""Every generator that methods use takes seeds up to here."""
+"""The largest seed that every generator in use accepts."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Problem:
         rate: the fraction of pixels missing, in (0, 1).
         seed: of the masks; also of the methods.
         train, test: how many images of each split; None for all.
-        strict: the splits whose size a user gave: a data set with fewer images is refused; elsewhere it is
-            taken whole, as a preset takes it.
+        strict: the splits whose size the user gave. A data set with fewer images is refused there. A preset's
+            size is only an upper limit: a smaller split is taken whole.
 
     Raises:
         BenchError: the rate, the seed, the mechanism or a size is impossible.
@@ -71,7 +71,7 @@ class PosedProblem:
 
     Attributes:
         incomplete: folder with `{train,test}-{pixels,observed}.npy`; all that a method's process opens.
-        complete: folder with `{train,test}.npy` and, where there are classes, `test-labels.npy`.
+        complete: folder with `{train,test}.npy` and, if there are classes, `test-labels.npy`.
         facts: `fingerprint`, `observed`, `train`, `test`, `official`, as results record them.
         display_name, citation: what the data set says of itself.
     """
@@ -106,12 +106,12 @@ class PosedProblem:
 
 @lru_cache(maxsize=1)
 def load(name: str, data_dir: Path | None) -> datasets.Dataset:
-    """The data set; the last one read is kept, since problems on one data set follow each other."""
+    """The data set. The last one is kept in memory, since problems on one data set follow each other."""
     return datasets.load(name, data_dir)
 
 
 def choose(problem: Problem, data_dir: Path | None) -> tuple[datasets.Dataset, dict[str, NDArray[np.int64]]]:
-    """The data set, and which of its images the problem takes, by split.
+    """The data set, and the indices of the images that the problem takes, by split.
 
     Raises:
         BenchError: the data set cannot be read or has fewer images than asked for.
@@ -134,7 +134,9 @@ def choose(problem: Problem, data_dir: Path | None) -> tuple[datasets.Dataset, d
 
 
 def pose(problem: Problem, data_dir: Path | None = None) -> PosedProblem:
-    """Read the data set, draw the masks and write both apart into the cache, or find them there.
+    """Read the data set, draw the masks, and write complete and incomplete arrays into separate folders.
+
+    The folders lie in the cache. If they are there already, nothing is drawn or written.
 
     Raises:
         BenchError: the data set cannot be read or has fewer images than asked for, or the cache folder cannot
@@ -157,7 +159,7 @@ def pose(problem: Problem, data_dir: Path | None = None) -> PosedProblem:
 
 
 def facts_of(problem: Problem, data_dir: Path | None = None) -> dict[str, Any]:
-    """What `PosedProblem.facts` would say, without writing anything.
+    """The facts that `PosedProblem.facts` would hold. Nothing is written.
 
     Raises:
         BenchError: as `pose`.
@@ -221,8 +223,9 @@ def open_incomplete(folder: Path, split: str) -> tuple[Pixels, NDArray[np.bool_]
 
 
 def _lacks(folder: Path, *names: str) -> bool:
-    """Whether a folder is to be written; where only a part is there, or torn, that goes."""
-    # Folders appear whole, so one that is not there yet is never removed, whoever writes it meanwhile.
+    """Whether a folder must be written. An incomplete or damaged one is removed first."""
+    # A folder appears whole, in one step. If it is absent, another process may be about to put it there, so
+    # only a folder that was seen is removed.
     if not folder.is_dir():
         return True
     whole = all(_is_whole(folder / name) for name in names)
@@ -232,7 +235,7 @@ def _lacks(folder: Path, *names: str) -> bool:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a file is there and as long as it says."""
+    """Whether a file is there and not cut off."""
     try:
         if path.suffix == ".npy":
             _open(path)

@@ -44,7 +44,7 @@ class Finding:
 def diagnose(
     results: Path, data_dir: Path | None, plugins: tuple[Path, ...]
 ) -> Iterator[tuple[str, Finding]]:
-    """Look at everything: each finding with its topic. A look that fails is a finding too."""
+    """Check everything: each finding with its topic. A check that fails is a finding too."""
     looks: tuple[tuple[str, Callable[[], Lines]], ...] = (
         ("versions", versions),
         ("extras", extras),
@@ -63,7 +63,7 @@ def diagnose(
                 yield topic, finding
         except Exception as error:
             reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
-            yield topic, Finding("broken", clean(reason), "put that right first")
+            yield topic, Finding("broken", clean(reason), "correct that first")
 
 
 def versions() -> Lines:
@@ -82,9 +82,9 @@ def versions() -> Lines:
         importlib.import_module(module)
     from bench.classifiers import vision
 
-    for module in ("torchvision.datasets", "torch_fidelity", "facenet_pytorch"):
+    for module in ("torchvision.datasets", "torch_fidelity"):
         vision.load(module)
-    yield Finding("ok", "torch, torchvision, scipy, torch-fidelity and facenet-pytorch can be imported")
+    yield Finding("ok", "torch, torchvision, scipy, scikit-image and torch-fidelity can be imported")
 
 
 def extras() -> Lines:
@@ -123,7 +123,7 @@ def devices() -> Lines:
     yield Finding("ok", f"cpu: {cores()} cores for this process, precision {precision}")
     given = os.environ.get("OMP_NUM_THREADS")
     if given is not None and given != str(cores()):
-        text = f"OMP_NUM_THREADS is {given}: whatever runs outside the methods, such as scoring, keeps to it"
+        text = f"OMP_NUM_THREADS is {given}: work outside the methods, such as scoring, uses no more threads"
         yield Finding("lacks", text, "unset it to use all cores")
     for number in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(number)
@@ -142,7 +142,7 @@ def data(data_dir: Path | None) -> Lines:
     from bench.datasets.locations import Listing, data_folder
 
     given = data_folder(data_dir)
-    yield Finding("ok", f"looked for in {given or 'no folder of yours'} and in {cache_dir()}")
+    yield Finding("ok", f"looked for in {given or 'no --data-dir'} and in {cache_dir()}")
     for name in BUILT_IN:
         try:
             listing: Listing = importlib.import_module(f"bench.datasets.{name}").listing(data_dir)

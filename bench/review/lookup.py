@@ -20,15 +20,14 @@ def find_cell(given: str, root: Path) -> Path:
         root: the results' root.
 
     Raises:
-        BenchError: there is no such cell; offers the nearest one.
+        BenchError: there is no such cell; the message offers the nearest one.
     """
     path = expanded(given)
     folder = path.parent if path.name == "result.json" else path
     if is_cell(folder):
         return folder
     below = root / folder
-    # A name of a cell leads downwards; a ".." in it must not lead out of the results, nor a link in the
-    # place of the cell's own folder.
+    # Neither a ".." in the name nor a link in the place of the cell's own folder may lead out of the results.
     if is_cell(below) and below.resolve().is_relative_to(root.resolve()):
         return below
     found = [*cell_folders(root)]

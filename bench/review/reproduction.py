@@ -24,10 +24,10 @@ TOLERANCE = 0.01
 """How much a number without an interval may differ, as a fraction of the stored one."""
 
 MOST_THREADS = 4096
-"""A larger number in a record is no number of threads."""
+"""A record with a larger number of threads is not believed."""
 
 LONGEST_SECONDS = 1e9
-"""A larger number in a record is no deadline."""
+"""A record with a later deadline is not believed."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def prepare(
 
 
 def _deadline(stored: Result) -> float | None:
-    """The recorded deadline in seconds; None if there is none, or what is recorded cannot be one."""
+    """The recorded deadline in seconds; None if there is none, or if the record cannot be right."""
     seconds = stored.provenance.get("timeout")
     return seconds if isinstance(seconds, int | float) and 1 <= seconds <= LONGEST_SECONDS else None
 
@@ -175,8 +175,8 @@ def _remarks(stored: Result, cell: Cell, machine: Machine) -> Iterator[str]:
     then, now = stored.provenance, provenance(machine.device, machine.threads, machine.precision)
     if stored.stopped:
         yield (
-            f"how far the fit comes: it was ended early ({stored.stopped}), and no two fits come equally far "
-            "in the same time, so the numbers cannot be expected to come out again"
+            f"how far the fit gets: it was ended early ({stored.stopped}), and two fits do not get equally "
+            "far in the same time, so the numbers will differ"
         )
     deadlines = _deadline(stored), machine.timeout
     if deadlines[0] != deadlines[1]:

@@ -159,14 +159,14 @@ def _compared(title: str, result: Result, cell: Cell, data_dir: Path | None, ask
         failure = f"{result.status}: {result.error}" if result.error else result.status
         return Standing(title, "failed", (failure, *reasons), result)
     if result.stopped:
-        early = f"its fit ended early ({result.stopped}); a longer --timeout, or none, goes on with it"
+        early = f"its fit ended early ({result.stopped}); a longer --timeout, or none, continues it"
         remarks = (*remarks, early)
     state = "outdated" if verdict.differs else "done"
     return Standing(title, state, (*reasons, *remarks), result)
 
 
 def _where(noted: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """What a running cell has noted of where it stands."""
+    """How far a running cell is, as it has noted."""
     if noted is None:
         return ()
     if "stage" in noted:

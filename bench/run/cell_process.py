@@ -71,7 +71,8 @@ def run_method(
             else:
                 parent.tell(event)
     except events.NoEvent as error:
-        told = events.MethodOutcome(status="failed", error=f"its process sent what is no event: {error}")
+        message = f"its process sent something that is not an event: {error}"
+        told = events.MethodOutcome(status="failed", error=message)
     left_behind = method.left_behind | end_descendants()
     return limits.outcome or told or without_a_word(method), len(left_behind)
 

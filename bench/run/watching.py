@@ -97,7 +97,7 @@ class CellWatch:
                 self._hear(events.read_cell_event(line))
         except events.NoEvent as error:
             self._last = events.CellOutcome(
-                status="failed", error=f"its process sent what is no event: {error}"
+                status="failed", error=f"its process sent something that is not an event: {error}"
             )
         finally:
             log.close()

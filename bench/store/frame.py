@@ -39,9 +39,9 @@ def tidy(results: Iterable[Result]) -> pd.DataFrame:
     """One row for each cell and metric, in the order of the results.
 
     The index is the position of the cell among the results, so the rows of one cell share it. `value`, its
-    95 % interval `low` to `high` and `floor` are NaN where there is no number; `reason` then says why.
+    95 % interval `low` to `high` and `floor` are NaN if there is no number; `reason` then says why.
     `settings` is text, "" for the preset's own. `source` is the hash of the method's code. `clean` is False
-    where its checkout had uncommitted changes. `hardware` is what did the computing, "NAME, 2 threads". What
+    if its checkout had uncommitted changes. `hardware` is what did the computing, "NAME, 2 threads". What
     was not recorded is NaN, None or "".
 
     Returns:
@@ -77,7 +77,7 @@ def _rows(result: Result, names: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 
 def _hardware(result: Result) -> str:
-    """What did the computing: the GPU, or the CPU with its threads; "" where that is not recorded."""
+    """What did the computing: the GPU, or the CPU with its threads; "" if that is not recorded."""
     machine, threads = result.provenance.get("machine"), result.provenance.get("threads")
     if not isinstance(machine, dict) or not (name := machine.get("gpu") or machine.get("cpu")):
         return ""

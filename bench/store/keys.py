@@ -56,7 +56,7 @@ def rekeyed(document: dict[str, Any]) -> dict[str, Any]:
     """A result's document with the key that today's code gives it, or the same document.
 
     The key changes only if the result's code is known to give the same numbers as today's, and if its key
-    is that of what it says it is. `method.stored_source` then names the code that it was measured with.
+    fits its other parts. `method.stored_source` then names the code that it was measured with.
 
     Raises:
         TypeError, AttributeError: a part of the document is of another type.

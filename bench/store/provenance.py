@@ -71,10 +71,10 @@ def command() -> str:
 
 
 def without_places(value: Any) -> Any:
-    """The value with the folders of this machine cut from its texts: a result is for others to read.
+    """The value without the folders of this machine in its texts, because others will read the result.
 
-    The cache folder becomes CACHE; of a source file stays what follows its package's folder; every other
-    folder that leads to a file becomes "...".
+    The cache folder becomes CACHE. Of a source file's path, only what follows the package's folder is kept.
+    In the path of any other file, the folders become "...".
 
     Args:
         value: JSON.
@@ -98,7 +98,7 @@ def _version(package: str) -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says of the source tree that runs; None where it runs from no tree."""
+    """What git says of the source tree that runs; None if it does not run from one."""
     command = ["git", "-C", str(Path(__file__).parent), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True)

@@ -27,7 +27,7 @@ NOT_FINITE = "the stored value is not a finite number"
 
 
 def _clean_lines(text: str) -> str:
-    """Each line cleaned, its indentation kept."""
+    """The text with each line cleaned; its indentation stays."""
     return "\n".join(kept for line in text.splitlines() if (kept := printable(line)).strip())
 
 
@@ -51,7 +51,7 @@ Count = Annotated[int, Field(ge=0, le=10**15)]
 
 
 def losses_by_name(fit: Mapping[str, Any]) -> dict[str, list[float]]:
-    """What a fit told of its losses, a number an epoch; what is no finite number is left out.
+    """The losses that a fit told, by name, a number an epoch. What is not a finite number is left out.
 
     Args:
         fit: the part `fit` of a result; its `history` is as the method gave it.
@@ -90,7 +90,7 @@ class Problem(_Part):
     """The posed problem: hashes of the complete pixels and of the masks, and the numbers of images.
 
     Attributes:
-        official: whether the pixels are the published data set's; None where that is not recorded.
+        official: whether the pixels are the published data set's; None if that is not recorded.
     """
 
     fingerprint: Line | None = None
@@ -101,14 +101,14 @@ class Problem(_Part):
 
 
 class Metric(_Part):
-    """One number with its 95 % interval; `value` is None where there is none, and `reason` says why.
+    """One number with its 95 % interval; `value` is None if there is no number; `reason` then says why.
 
     Attributes:
         floor: FID(complete test images, complete training images); for FID only.
-        floor_reason: why there is no floor; "" where not recorded.
+        floor_reason: why there is no floor; "" if not recorded.
         accuracy_complete: the judge's accuracy on the complete test images; for SCC only.
-        judge, weights: the classifier that scored and the hash of its weights; "" where not recorded.
-        title, lower_is_better: how tables head it and which end is the best; for plugins' metrics only.
+        judge, weights: the classifier that scored and the hash of its weights; "" if not recorded.
+        title, lower_is_better: its heading in tables, and which way is better; for plugins' metrics only.
     """
 
     value: Number = None
@@ -125,7 +125,7 @@ class Metric(_Part):
 
 
 class Cost(_Part):
-    """What a cell cost: seconds, milliseconds, megabytes and counts; None where not recorded."""
+    """What a cell cost: seconds, milliseconds, megabytes and counts; None if not recorded."""
 
     fit_seconds: Number = None
     steps: Number = None
@@ -138,9 +138,9 @@ class Display(_Part):
     """How tables show a result.
 
     Attributes:
-        method, dataset: how they are spelled; "" where not recorded.
+        method, dataset: how they are spelled; "" if not recorded.
         baseline: whether the method counts as a baseline.
-        citation, dataset_citation: BibTeX; "" where there is none, or it is not recorded.
+        citation, dataset_citation: BibTeX; "" if there is none, or if it is not recorded.
     """
 
     method: Label = ""
@@ -151,13 +151,13 @@ class Display(_Part):
 
 
 class Method(_Part):
-    """What the method was made of.
+    """The method as it was run.
 
     Attributes:
         settings: every setting's value.
-        source: the identity of its code; None where not recorded.
-        stored_source: what the file holds in its place, if that is older code which gives the same numbers;
-            None otherwise.
+        source: the identity of its code; None if not recorded.
+        stored_source: the identity or the hash in the file, if that is of older code that gives the same
+            numbers; None otherwise.
     """
 
     settings: dict[Line, Any] = Field(default_factory=dict)
@@ -169,13 +169,13 @@ class Result(_Part):
     """One `result.json`.
 
     Attributes:
-        key: hash of all that the numbers depend on; None where not recorded.
-        protocol: the version of the rules that it was measured by; None where not recorded.
+        key: hash of all that the numbers depend on; None if not recorded.
+        protocol: the version of the rules that it was measured by; None if not recorded.
         asked: who asked for what: the suite, and where each option's value came from.
         fit: what the method said of its fit.
         status: "ok", "failed", "timeout", "out-of-memory" or "interrupted".
         display: how tables show it.
-        error: one line; "" where all went well.
+        error: one line; "" if all went well.
         path: the file it was read from.
     """
 
@@ -207,16 +207,16 @@ class Result(_Part):
 
     @property
     def stopped(self) -> str:
-        """Where a deadline ended the fit early; "" where it came to its end."""
+        """In which epoch a deadline ended the fit early; "" if it was not ended early."""
         return clean(str(self.fit.get("stopped", "")))
 
     @property
     def history(self) -> dict[str, list[float]]:
-        """The losses of the fit by name, a number an epoch; empty where the method told none."""
+        """The losses of the fit by name, a number an epoch; empty if the method told none."""
         return losses_by_name(self.fit)
 
     def per_image(self, metric: str) -> NDArray[np.float64] | None:
-        """(N,): each test image's own score by this metric; None where none is stored."""
+        """(N,): each test image's own score by this metric; None if no such scores are stored."""
         import numpy as np
 
         try:
@@ -230,7 +230,7 @@ class Result(_Part):
 
     @property
     def settings_label(self) -> str:
-        """The settings as "name=value, name=value", in the names' order; "" where there are none."""
+        """The settings as "name=value, name=value", in the names' order; "" if there are none."""
         return clean(
             ", ".join(f"{name}={_as_text(self.cell.settings[name])}" for name in sorted(self.cell.settings))
         )
@@ -248,10 +248,10 @@ class Result(_Part):
 
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: lambda document: document}
-"""By the number of an old schema: makes a document of it into one of the next, so that it stays readable.
+"""By the number of an old schema: turns a document of it into one of the next, so that it stays readable.
 
 In schema 1, `method.source` is a hash of the bytes of the method's files, "sha256:..."; in schema 2 it is the
-identity of the code as parsed, "ast:...". Whoever raises `SCHEMA` to n + 1 adds the entry for n, and files of
+identity of the code as parsed, "ast:...". When you raise `SCHEMA` to n + 1, add the entry for n, and files of
 schema n + 1 to `tests/bench/store/schemas/`.
 """
 
@@ -273,7 +273,7 @@ def upgrade(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def fault_of(document: dict[str, Any]) -> str | None:
-    """What is wrong with a result's document of this schema, one line; None where it can be read."""
+    """What is wrong with a result's document of this schema, on one line; None if it can be read."""
     try:
         Result.model_validate(document)
     except ValidationError as error:
@@ -287,7 +287,7 @@ def _first_of(error: ValidationError) -> str:
 
 
 def _checked(document: Any, path: Path) -> Result:
-    """The result that a document of any known schema is. Raises ValueError, one line, where it is none."""
+    """A document of any known schema as a result. Raises ValueError, one line, if it is not a result."""
     if not isinstance(document, dict):
         raise ValueError("is not a stored result (it has no schema number)")
     try:
@@ -322,11 +322,11 @@ def read_result(path: Path) -> Result:
     """Read one `result.json`.
 
     Raises:
-        ValueError: the file cannot be read, is torn, or is not a result of this schema; one line.
+        ValueError: the file cannot be read, is cut off, or is not a result that can be read; one line.
     """
     try:
         if path.stat().st_size > LARGEST_BYTES:
-            raise ValueError(f"is larger than {LARGEST_BYTES:,} bytes, which no result is")
+            raise ValueError(f"is larger than {LARGEST_BYTES:,} bytes, more than any result has")
         content = path.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from error

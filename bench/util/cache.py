@@ -1,4 +1,4 @@
-"""Where what can be made again is kept between runs."""
+"""The cache folder: what bench can make again, it keeps there between runs."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import platformdirs
 
 
 def cache_dir() -> Path:
-    """The user's cache folder for bench, or `BENCH_CACHE` where that is set."""
+    """The user's cache folder for bench, or `BENCH_CACHE` if that is set."""
     return Path(os.environ.get("BENCH_CACHE") or platformdirs.user_cache_dir("bench"))
 
 
 @contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
-    """A folder to fill in, which takes its place at `folder` only when the block ends well.
+    """A folder to fill in. It is moved to `folder` in one step when the block ends without an error.
 
-    Where another process was quicker, its folder stays and ours is dropped.
+    If another process was quicker, its folder stays and ours is deleted.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield draft
-        # After a crash of the machine a whole folder of empty files would pass for what it is not.
+        # Without this, a crash of the machine could leave a complete folder of empty files.
         for file in draft.iterdir():
             with file.open("rb") as written:
                 os.fsync(written.fileno())

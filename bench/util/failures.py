@@ -31,7 +31,7 @@ def failure(error: BaseException, before: str = "") -> dict[str, Any]:
 
 
 def for_want_of_memory(error: BaseException) -> bool:
-    """Whether there was no memory, on the CPU or the GPU; torch says so in several ways."""
+    """Whether the error says that memory ran out, on the CPU or the GPU; torch says so in several ways."""
     torch = sys.modules.get("torch")
     kinds = (MemoryError, torch.OutOfMemoryError) if torch is not None else (MemoryError,)
     if isinstance(error, kinds) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old one or the new one, whole; and logs that stay small."""
+"""Files that are written in one step, so that a reader never sees half of one; and logs that stay small."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _NO_ROOM = (*_FULL, errno.EROFS)
 
 
 class CannotWrite(BenchError):
-    """The disk is full, or the place may not be written to."""
+    """The disk is full, or this user may not write there."""
 
 
 def cannot_write(path: Path | str, error: OSError) -> CannotWrite:
-    """The error as a user reads it."""
+    """The error, in words for the user."""
     cached = cache_dir() in Path(path).parents
     elsewhere = "set BENCH_CACHE to another folder" if cached else "choose another folder"
-    # numpy counts the bytes that it could not write, and gives no reason.
+    # numpy says how many bytes it could not write, but not why.
     reason = error.strerror or f"the disk may be full ({error})"
     room = "make room there, or " if error.errno in _FULL or not error.strerror else ""
     return CannotWrite(f"cannot write {path}: {reason}; {room}{elsewhere}")
@@ -39,19 +39,19 @@ def expanded(path: Path | str) -> Path:
     """The path with "~" replaced.
 
     Raises:
-        BenchError: it begins with "~" and a name that no user has.
+        BenchError: it begins with "~" and a name that no user here has.
     """
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise BenchError(f"{path} begins with the home folder of nobody here; write the path out") from error
+        raise BenchError(f"{path}: no user here has this name; write the whole path") from error
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Make a folder where there is none, and see whether a file can be made in it.
+    """Make a folder if there is none, and try to make a file in it.
 
     Raises:
-        CannotWrite: it cannot.
+        CannotWrite: one of the two fails.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def refuse_unwritable(folder: Path) -> None:
 
 @contextlib.contextmanager
 def telling_of_a_full_disk(place: Path) -> Iterator[None]:
-    """Within it, a disk that is full or read-only is a CannotWrite that names the file, else `place`."""
+    """Within it, the error of a full or read-only disk is a CannotWrite that names the file or `place`."""
     try:
         yield
     except OSError as error:
@@ -76,7 +76,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Let `write` fill a file beside `path`, sync it, and rename it into place.
 
     Raises:
-        CannotWrite: the disk is full, or the folder may not be written to; what was there is as it was.
+        CannotWrite: the disk is full, or this user may not write there. The old file is then unchanged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,29 +96,29 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 
 
 def remove_drafts(folder: Path) -> None:
-    """Remove what `write_atomically` left in a folder when its process was killed; nobody may write there."""
+    """Remove the drafts that a killed `write_atomically` left. No process may be writing in the folder."""
     for draft in folder.glob(".*.*-????????"):
         with contextlib.suppress(OSError):
             draft.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically, indented, without NaN or infinity (which are no JSON)."""
+    """Write JSON atomically, indented, without NaN or infinity, which JSON does not have."""
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
 class CappedLog:
-    """Appends to a file, which keeps the beginning and the end of what is too long.
+    """Appends to a file. Of a log that is too long, it keeps the beginning and the end.
 
-    A disk that cannot take the log loses it, and nothing else.
+    If the disk cannot take the log, only the log is lost.
 
     Attributes:
-        last: the end of what this one took in.
+        last: the end of all that was written here.
 
     Args:
-        path: the file; begun anew where it is full from earlier runs.
-        size: bytes that it may hold; a third of them for the end.
+        path: the file. If earlier runs have filled more than half of its size, it is emptied first.
+        size: how many bytes it may hold; a third of them are for the end.
     """
 
     def __init__(self, path: Path, size: int = LOG_BYTES) -> None:
@@ -134,7 +134,7 @@ class CappedLog:
         self._dropped = 0
 
     def write(self, data: bytes) -> None:
-        """Take in some output."""
+        """Append some output."""
         self.last = (self.last + data)[-LAST_BYTES:]
         head, rest = data[: self._room], data[self._room :]
         self._put(head)
@@ -148,7 +148,7 @@ class CappedLog:
             self._held -= len(self._end.popleft())
 
     def close(self) -> None:
-        """Write the end of what did not fit, and how much is left out before it."""
+        """Write how much was left out, and then the end of what did not fit."""
         end = b"".join(self._end)
         kept = end[-self._end_size :]
         self._dropped += len(end) - len(kept)

@@ -1,4 +1,4 @@
-"""The folders below the results' root, also where a link leads to another disk."""
+"""Lists the folders below the results' root, also those on another disk that a link leads to."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ def folders_below(
 ) -> Iterator[tuple[Path, list[str]]]:
     """Every folder from the root down, once, with the names of its files.
 
-    Links are followed, but not those that lead into the root or around it, where the walk comes by or is
-    already, nor those in the place of a cell's own folder: who shows a cell prints the files in it.
+    Two kinds of links are not followed. A link to a folder in the root or above it would only lead to folders
+    that are listed anyway. A link in the place of a cell's own folder could lead to anything, and what shows
+    a cell prints the files in its folder.
 
     Args:
         unseen: called with the error of each folder that cannot be read.
@@ -34,7 +35,7 @@ def folders_below(
 
 
 def _passed_over(path: Path, top: Path) -> bool:
-    """Whether a folder is a link that is not followed."""
+    """Whether a folder is a link that must not be followed."""
     if not path.is_symlink():
         return False
     there = Path(os.path.realpath(path))

@@ -18,7 +18,7 @@ SAFE = sys.platform == "linux"
 """Whether a process that has loaded large packages may fork; on macOS it must not."""
 
 FIRST_FREE = 1000
-"""The given files are moved above this number first, so that none overwrites another."""
+"""Files first get numbers from here on, and then their own, so that none takes the number of another."""
 
 
 class Forked:
@@ -32,9 +32,10 @@ class Forked:
 
     Args:
         main: the function.
-        environment: all of it.
-        folder: where the function runs.
-        files: our open files by the numbers that they get there; 0, 1 and 2 among them. No other stays open.
+        environment: every environment variable of the fork.
+        folder: the fork's working folder.
+        files: our open files by the numbers that they get in the fork. 0, 1 and 2 must be among them. No
+            other file stays open there.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ def _become(
 ) -> NoReturn:
     """Be like a process that was just started, run the function, and leave.
 
-    Exit functions are not run: those that this process has inherited are its parent's.
+    Exit functions are not run, because they are the parent's.
     """
     status = 1
     try:
@@ -93,7 +94,7 @@ def _become(
         os.environ.update(environment)
         os.chdir(folder)
         importlib.invalidate_caches()
-        # NumPy's own generator must not draw the same in each fork. Python's sees to that itself.
+        # NumPy's global generator would draw the same numbers in each fork. Python reseeds its own.
         if "numpy" in sys.modules:
             sys.modules["numpy"].random.seed()
         main()

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 TOKEN = "BENCH_PROCESS"
-"""The variable by which a process that we started, and all that it starts, is known."""
+"""The environment variable that marks a process that we started, and every process that it starts."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -43,7 +43,7 @@ def end_descendants() -> set[int]:
 
 
 def end_each(processes: Iterable[psutil.Process]) -> set[int]:
-    """End those of the processes that run; returns their numbers."""
+    """End those of the processes that still run; returns their numbers."""
     ended = set()
     for process in processes:
         with contextlib.suppress(psutil.Error):
@@ -54,7 +54,7 @@ def end_each(processes: Iterable[psutil.Process]) -> set[int]:
 
 
 def left_of(token: str, group: int) -> list[psutil.Process]:
-    """Every running process that a child of ours, which has ended, left behind.
+    """Every process that still runs after a child of ours has started it and ended.
 
     Args:
         token: what the child's mark in the environment begins with.

@@ -193,7 +193,7 @@ class Child:
             time.sleep(0.05)
 
     def show_stack(self) -> None:
-        """Let the child print where it is, if it knows how to."""
+        """Ask the child to print its stack, if it can."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGUSR1)
             time.sleep(2 * TICK_SECONDS)
@@ -283,10 +283,10 @@ class Parent:
         self.files = given_files()
         line = _first_line(0)
         if not line:
-            # The parent has ended, or needs us no more.
+            # The parent has ended, or does not need this process any more.
             os._exit(0)
         self.job: Any = json.loads(line)
-        # What runs here reads nothing from its standard input, and no child of it keeps our pipes.
+        # The code that runs here finds its standard input empty, and its children cannot keep our pipes.
         self._asking = os.dup(0)
         with Path(os.devnull).open() as nothing:
             os.dup2(nothing.fileno(), 0)
@@ -335,7 +335,7 @@ def _keep_from_children(file: int) -> None:
 
 
 def _lines(line: bytearray, data: bytes) -> Iterator[bytes]:
-    """The whole lines among what was read before and `data`; what is no whole line yet stays in `line`."""
+    """The complete lines in what was read before and in `data`; the unfinished rest stays in `line`."""
     *whole, rest = data.split(b"\n")
     for part in whole:
         line += part
@@ -353,7 +353,7 @@ def _write_all(file: int, data: bytes) -> None:
 
 
 def _first_line(file: int) -> bytes:
-    """The first line that comes from an open file, after which nothing else does."""
+    """The first line of an open file, which holds nothing beyond it."""
     line = bytearray()
     while not line.endswith(b"\n"):
         piece = os.read(file, 1 << 16)

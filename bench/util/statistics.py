@@ -40,7 +40,7 @@ def bootstrap_ratios(
 
 
 def interval(replicates: NDArray[np.float64], level: float = LEVEL) -> tuple[float, float]:
-    """The percentile interval: what leaves (1 - level) / 2 of the replicates on either side."""
+    """The percentile interval: (1 - level) / 2 of the replicates lie below it, and as many above."""
     tail = (1 - level) / 2
     low, high = np.quantile(replicates, [tail, 1 - tail])
     return float(low), float(high)
@@ -62,10 +62,11 @@ def paired_p_value(differences: NDArray[np.floating]) -> float:
     effects, crossed: with the mean squares of seeds S, images I and the rest R, the mean's variance is
     estimated by (S + max(I - R, 0)) / count (Dorfman, Berbaum and Metz, 1992, two treatments).
 
-    Student's t with one degree of freedom fewer than seeds. Hillis' (2007) are more where images move the
-    differences more than seeds do, but are estimated from the few seeds as well: far out in the tails, where
-    many methods are compared, the test then errs up to five times as often as it says. This one errs no more
-    often than Student's test over the seeds' means, and so never more often than it says.
+    The test is Student's t, with one degree of freedom fewer than seeds. Hillis (2007) has more degrees of
+    freedom if images move the differences more than seeds do. But he estimates them from the same few seeds:
+    far out in the tails, where many methods are compared, that test errs up to five times as often as it
+    says. This one errs no more often than Student's test over the seeds' means, so never more often than it
+    says.
 
     Args:
         differences: (S, N), a row a seed, a column an image; S at least 2. With N = 1 it is Student's
@@ -93,8 +94,8 @@ def paired_p_value(differences: NDArray[np.floating]) -> float:
 def against_chosen(p_values: Sequence[float]) -> list[float]:
     """The p-values of one method against each other one, adjusted for having chosen it by its numbers.
 
-    Whichever is chosen, its tests are among those of all k (k - 1) / 2 pairs of k methods: Bonferroni's
-    correction over these.
+    Whichever method is chosen, its tests are among those of all k (k - 1) / 2 pairs of k methods. So this is
+    Bonferroni's correction for that many tests.
     """
     methods = len(p_values) + 1
     return [min(1.0, methods * (methods - 1) / 2 * p_value) for p_value in p_values]
@@ -107,8 +108,9 @@ class Ranking:
     Attributes:
         ranks: each method's mean rank, 1 the best; ties share the mean of their places. The mean over the
             problems of each data set, and then over data sets.
-        p_value: Friedman's: how likely ranks this far apart are where all methods are alike.
-        critical_difference: Nemenyi's: two methods' mean ranks that differ by less are not told apart.
+        p_value: of Friedman's test: how likely ranks are to lie this far apart if all methods are alike.
+        critical_difference: of Nemenyi's test, which cannot tell two methods apart if their mean ranks differ
+            by less.
     """
 
     ranks: tuple[float, ...]
@@ -121,7 +123,7 @@ def rank(
 ) -> Ranking:
     """Rank methods over problems (Demsar, 2006, section 3.2.2, equations 6 and 7).
 
-    Both tests are for independent problems, and the rates of one data set share its images. So a data set
+    Both tests assume independent problems, but the rates of one data set share its images. So a data set
     counts once, by its mean ranks. These vary no more than the ranks of a single problem, whose variance the
     equations use: the tests err at most as often as they say.
 
@@ -137,7 +139,7 @@ def rank(
     means = np.stack([ranks[of == dataset].mean(axis=0) for dataset in sorted(set(datasets))])
     count, methods = means.shape
     mean = means.mean(axis=0)
-    # Of the mean rank of one method, were all methods alike.
+    # The variance of one method's mean rank, if all methods were alike.
     variance = methods * (methods + 1) / (12 * count)
     quantile = studentized_range.ppf(level, methods, np.inf) / 2**0.5
     return Ranking(

@@ -17,13 +17,13 @@ def clean(text: str) -> str:
 
 
 def printable(line: str) -> str:
-    """As `clean`, all spaces kept."""
+    """As `clean`, but every space is kept."""
     text = "".join(" " if char.isspace() else char for char in _ESCAPE_SEQUENCE.sub("", line))
     return "".join(char for char in text if char.isprintable()).rstrip()
 
 
 def file_name(name: str) -> str:
-    """The name with whatever could trouble a file system replaced; a long one ends in its hash."""
+    """The name, with "-" for each character that a file system may refuse; a long one is cut and hashed."""
     safe = re.sub(r"[^A-Za-z0-9._=,+@-]", "-", name).lstrip(".") or "-"
     return safe if len(safe) <= 120 else f"{safe[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 

@@ -1,8 +1,8 @@
-"""A warm server: it has imported the heavy packages once, and forks a process for each that is asked for.
+"""A warm server: it has imported the heavy packages once, then it forks every process that it is asked for.
 
 A small cell spends most of its time in interpreters that each import torch. The server imports such packages
 once; it opens no data. A process that it forks is as good as a new one: it has a session, an environment, a
-working folder and standard streams of its own, and no open file but those that it was given.
+working folder and standard streams of its own, and only those open files that it was given.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LARGEST_REQUEST = 1 << 20
 MOST_FILES = 16
 
 READ_AT_START = ("PYTHON", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "GOMP_", "LD_", "TORCH_")
-"""How the variables begin that an interpreter or its packages read once, while they are loaded."""
+"""How the names of those variables begin that an interpreter or its packages read only while they load."""
 
 
 class Started:
@@ -90,7 +90,7 @@ class Server:
 
     Args:
         packages: what it imports before it answers.
-        environment: all of it.
+        environment: every environment variable of the server.
     """
 
     def __init__(self, packages: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -140,11 +140,11 @@ class Server:
 
 
 def server_with(packages: Sequence[str], environment: Mapping[str, str]) -> Server | None:
-    """This process's server that has imported some packages; None where forking is not safe.
+    """This process's server that has imported some packages; None if forking is not safe.
 
     Args:
-        environment: of the processes that are to be forked. Those that differ in what is read while packages
-            are loaded need servers of their own.
+        environment: of the processes that are to be forked. If it differs in a variable that packages read
+            while they load, another server is needed.
     """
     if not SAFE:
         return None
@@ -167,7 +167,7 @@ def _server(which: tuple[int, tuple[str, ...], tuple[tuple[str, str], ...]]) -> 
 def _serve(asked: socket.socket, packages: Sequence[str]) -> None:
     """Fork what is asked for until the owner is gone and all forks have ended."""
     for package in packages:
-        # Whoever needs a package that cannot be imported says what is wrong with it.
+        # If a package cannot be imported, the code that needs it will say why.
         with contextlib.suppress(Exception):
             importlib.import_module(package)
     gc.collect()
@@ -194,7 +194,7 @@ def _serve(asked: socket.socket, packages: Sequence[str]) -> None:
 
 
 def _answer(asked: socket.socket, told: dict[int, int]) -> bool:
-    """Fork what one request wants; False where the owner is gone."""
+    """Fork what one request asks for; False if the owner has ended."""
     data, files, _, _ = socket.recv_fds(asked, LARGEST_REQUEST, MOST_FILES)
     if not data:
         return False
@@ -211,7 +211,7 @@ def _answer(asked: socket.socket, told: dict[int, int]) -> bool:
 
 
 def _reap(told: dict[int, int]) -> None:
-    """Tell of each process that has ended; end what one of them left behind, which is ours now."""
+    """Tell of each process that has ended. What it left behind is our child now, and is ended."""
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             pid, status = ended
@@ -229,7 +229,7 @@ def _reap(told: dict[int, int]) -> None:
 
 def main() -> None:
     inherit_orphans()
-    # A terminal's Ctrl-C is the owner's to hear.
+    # Ctrl-C on a terminal reaches every process; the owner alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     number, *packages = sys.argv[1:]
     with socket.socket(fileno=int(number)) as asked:

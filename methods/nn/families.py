@@ -28,7 +28,7 @@ def is_digit(shape: Shape) -> bool:
 
 
 def check_batch(shape: Shape, size: int) -> None:
-    """Raises ValueError where the networks for images (C, H, W) cannot learn from batches of this size."""
+    """Raises ValueError if the networks for images (C, H, W) cannot learn from batches of this size."""
     if size < 2 and not is_digit(shape):
         raise ValueError(
             "the networks for these images normalise over a batch, so it takes two images at least: give "

@@ -19,8 +19,8 @@ from bench.cli import main
 from tests.plugin_files import code_of
 
 TRAIN, TEST = 150, 60
-"""How many images a small run takes. Of so few test images LeNet's 84 features allow no FID, whose packages
-would take each cell two seconds to import; tests that look at one ask for more."""
+"""How many images a small run takes. So few test images allow no FID, since LeNet has 84 features. That
+spares each cell two seconds of imports. A test that needs an FID asks for more images."""
 
 
 class Bench:
@@ -69,7 +69,7 @@ class Bench:
         return int(left.value.code or 0), output.getvalue()
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """In a process of its own, which can be killed."""
+        """Start `bench run` in a process of its own, which can be killed."""
         return subprocess.Popen(
             self.command(*arguments),
             cwd=self.folder,
@@ -80,7 +80,7 @@ class Bench:
         )
 
     def all_of(self, arguments: tuple[str, ...]) -> list[str]:
-        """What is given, and what makes a small run of the rest."""
+        """The given arguments, and those that keep the run small."""
         base = ["--dataset=mnist", f"--train={TRAIN}", f"--test={TEST}", "--threads=1", "--device=cpu"]
         plugins = [f"--plugin={path}" for path in sorted(self.folder.glob("*.py"))]
         given = [*arguments] if "--methods" in arguments else ["--methods", "constant", *arguments]
@@ -103,7 +103,7 @@ class Bench:
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
-    """Raises AssertionError where it does not come true in time."""
+    """Wait until it is true. Raises AssertionError if that takes too long."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never happened"

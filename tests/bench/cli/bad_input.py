@@ -46,7 +46,7 @@ def text(name: str, content: str | bytes) -> Setup:
 
 
 def npz(**arrays: object) -> Setup:
-    """`images.npz` with some arrays; images of digits' size where none is given."""
+    """`images.npz` with some arrays; images of digits' size if none are given."""
 
     def write(folder: Path) -> None:
         good = np.zeros((12, 8, 8), np.uint8)
@@ -62,7 +62,7 @@ def torn_npz(folder: Path) -> None:
 
 
 def boundless_npz(folder: Path) -> None:
-    """A member that says it holds petabytes."""
+    """A member whose header says that it holds petabytes."""
     import zipfile
 
     header = "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000, 3000, 3000), }"
@@ -185,7 +185,7 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
         "would look like the data set mnist",
     ),
     "npz: torn": (torn_npz, OURS, "images.npz"),
-    "npz: foreign": (text("images.npz", "hello"), OURS, "is no .npz file"),
+    "npz: foreign": (text("images.npz", "hello"), OURS, "is not an .npz file"),
     "npz: without training images": (npz(train=np.zeros(0)), OURS, "images.npz: train"),
     "npz: Python objects": (pickled_npz, OURS, "holds Python objects"),
     "npz: whole numbers of 64 bits": (npz(test=np.zeros((9, 8, 8), np.int64)), OURS, "is int64"),
@@ -206,8 +206,8 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
         f"{RUN} --dataset cifar10 --data-dir data",
         "its MD5 is not the published one",
     ),
-    "plugin: no such file": (nothing, PLUGIN, "plugin own.py is no Python file"),
-    "plugin: no Python": (text("own.txt", ""), f"{MNIST} --plugin own.txt", "is no Python file"),
+    "plugin: no such file": (nothing, PLUGIN, "plugin own.py is not a Python file"),
+    "plugin: no Python": (text("own.txt", ""), f"{MNIST} --plugin own.txt", "is not a Python file"),
     "plugin: does not parse": (text("own.py", "def (:"), PLUGIN, "SyntaxError"),
     "plugin: imports what is not there": (text("own.py", "import no_such_thing"), PLUGIN, "no_such_thing"),
     "plugin: ends the process": (text("own.py", "import os; os._exit(3)"), PLUGIN, "ended the process"),
@@ -278,7 +278,7 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
     "suite: small file, huge content": (
         text("own.yaml", "a: &a [x, x]\nb: &b [*a, *a]\nmethods: [*b, *b]"),
         SUITE,
-        "aliases are not taken",
+        "YAML aliases are not supported",
     ),
     "suite: one mapping taken into another": (
         text("own.yaml", "methods: [mean]\ndatasets: [mnist]\nset:\n  mean:\n    <<: {depth: 1}\n"),
@@ -288,7 +288,7 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
     "suite: a plugin that is not there": (
         text("own.yaml", "methods: [mean]\ndatasets: [mnist]\nplugins: [gone.py]"),
         SUITE,
-        "gone.py is no Python file",
+        "gone.py is not a Python file",
     ),
     "cell: unknown": (stored(), "show mnist/pixel-0.8/maen/seed-0", f"did you mean '{CELL}'?"),
     "cell: climbs out": (text("secret/log.txt", ""), "show mnist/../../../../secret/../gone", "no cell"),

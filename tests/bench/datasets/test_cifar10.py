@@ -192,7 +192,7 @@ def test_a_missing_a_strange_and_an_empty_class_are_refused(cifar10_folder: Path
     with pytest.raises(BenchError, match="deer is missing"):
         load("cifar10", cifar10_folder)
     (train / "deer").mkdir()
-    with pytest.raises(BenchError, match="moose is no class of CIFAR-10"):
+    with pytest.raises(BenchError, match="moose is not a class of CIFAR-10"):
         load("cifar10", cifar10_folder)
     for path in [*(train / "moose").iterdir()]:
         path.unlink()

@@ -338,7 +338,7 @@ def test_a_daemon_that_an_import_starts_does_not_outlive_the_description(tmp_pat
 def test_a_plugin_that_is_no_python_file_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder.py").mkdir()
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(BenchError, match=f"{name} is no Python file"):
+    with pytest.raises(BenchError, match=f"{name} is not a Python file"):
         find_methods([tmp_path / name])
 
 

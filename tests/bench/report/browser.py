@@ -1,4 +1,4 @@
-"""A headless Chromium for the tests of the page; they are skipped where there is none."""
+"""A headless Chromium for the tests of the page; they are skipped if there is none."""
 
 from __future__ import annotations
 

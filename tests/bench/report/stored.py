@@ -24,8 +24,8 @@ def result(
     scc: float | None = 0.9,
     **changes: Any,
 ) -> dict[str, Any]:
-    """The content of one `result.json`, as documented; `changes` replace whole top-level parts, or
-    where both are dicts, entries of them."""
+    """The content of one `result.json`, as documented; `changes` replace its top-level parts;
+    if both are dicts, only the given entries."""
     train, test = SIZES.get(dataset, (100, 10))
     document: dict[str, Any] = {
         "schema": 1,

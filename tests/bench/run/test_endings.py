@@ -96,7 +96,7 @@ ENDS: dict[str, tuple[str, str, str, str]] = {
     "spreads": (SPREAD, "out-of-memory", "--memory allows 0.7", ""),
     "daemon": (DAEMON, "ok", "", ""),
     "thread": (THREAD, "ok", "", ""),
-    "forges": (FORGED, "failed", "its process sent what is no event: outcome.cell: Extra inputs", ""),
+    "forges": (FORGED, "failed", "sent something that is not an event: outcome.cell: Extra inputs", ""),
     "counts": (COUNTING, "ok", "", ""),
     "facts": ("context.facts.update(steps='many', best=float('nan'), model=torch.nn.ReLU())", "ok", "", ""),
 }

@@ -1,4 +1,4 @@
-"""Modules' `main` for the tests of the warm server: it does what its first line of input says."""
+"""A module for the tests of the warm server: its `main` does what the first line of input says."""
 
 from __future__ import annotations
 
