@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.errors import Unavailable
-from bench.util.cache import cache_dir
-from bench.util.files import write_atomically
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +31,8 @@ class Judge:
     device: torch.device = field(default_factory=lambda: best_device())
 
     def __post_init__(self) -> None:
-        self.model.to(self.device).requires_grad_(False).eval()
+        # Convolutions on a CPU are up to twice as fast where the channels of a pixel lie side by side.
+        self.model.to(self.device, memory_format=torch.channels_last).requires_grad_(False).eval()
 
     @property
     def name(self) -> str:
@@ -48,7 +46,11 @@ class Judge:
 
     @torch.inference_mode()
     def features(self, images: NDArray[np.uint8] | Tensor, batch_size: int = 250) -> NDArray[np.float64]:
-        """(N, dimensions): what the last layer sees of uint8 images (N, C, H, W)."""
+        """(N, dimensions): what the last layer sees of uint8 images (N, C, H, W).
+
+        In float32 everywhere: in bfloat16 the FID of an imputation moves by up to 0.03, and tables show four
+        decimals.
+        """
         of: Any = self.model.features
         features = np.empty((len(images), self.dimensions))
         starts = range(0, len(images), batch_size)
@@ -61,41 +63,24 @@ class Judge:
         """(N,): the most likely class of each of uint8 images (N, C, H, W). Raises as `classify`."""
         return self.classify(self.features(images))
 
-    @torch.inference_mode()
-    def classify(self, features: NDArray[np.float64]) -> NDArray[np.int64]:
-        """(N,): the most likely class by features (N, dimensions).
+    def require_classes(self) -> None:
+        """Refuse to judge classes if there are none.
 
         Raises:
             Unavailable: the judge knows no classes.
         """
         if not self.has_classes:
             raise Unavailable(f"{self.name} knows no classes, so images judged by it have no accuracy")
+
+    @torch.inference_mode()
+    def classify(self, features: NDArray[np.float64]) -> NDArray[np.int64]:
+        """(N,): the most likely class by features (N, dimensions). Raises as `require_classes`."""
+        self.require_classes()
         output: Any = self.model.output
         classes: NDArray[np.int64] = (
             output(torch.from_numpy(features).float().to(self.device)).argmax(1).cpu().numpy()
         )
         return classes
-
-    def features_of_complete(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """The features of images that many cells share, (N, dimensions), kept in the cache folder.
-
-        Their file is named after a hash of the pixels, the weights and the kind of device. (The last digits
-        differ between kinds of devices, and the FID of a perfect imputation must be 0.)
-        """
-        identity = f"{images.shape} {self.metadata['weights']} {self.metadata['layer']} {self.device.type}"
-        digest = hashlib.sha256(identity.encode())
-        for start in range(0, len(images), 4096):
-            digest.update(np.ascontiguousarray(images[start : start + 4096]).data)
-        path = cache_dir() / "features" / f"{self.name.lower()}-{digest.hexdigest()[:32]}.npy"
-        try:
-            kept: NDArray[np.float64] = np.load(path, allow_pickle=False)
-            if kept.shape == (len(images), self.dimensions):
-                return kept
-        except (OSError, ValueError, EOFError):
-            pass
-        features = self.features(images)
-        write_atomically(path, lambda file: np.save(file, features))
-        return features
 
     def _batches(self, images: NDArray[np.uint8] | Tensor, size: int) -> Any:
         if images.dtype not in (np.uint8, torch.uint8):
@@ -104,7 +89,7 @@ class Judge:
             # np.array copies: a read-only memory map would make torch warn.
             batch = images[start : start + size]
             pixels = batch if isinstance(batch, Tensor) else torch.from_numpy(np.array(batch))
-            yield pixels.to(self.device).float() / 255
+            yield (pixels.to(self.device).float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def best_device() -> torch.device:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bench.classifiers import vision
 from bench.errors import Unavailable
+from bench.judges.complete import Moments, moments, of_complete
 from bench.judges.finding import judge_for
 from bench.judges.judge import Judge
 from bench.metrics.scoring import Scoring
@@ -94,43 +95,30 @@ def extract(judge: Judge, images: NDArray[np.uint8], batch_size: int = 250) -> N
     return features
 
 
-def fid(features: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
+def fid(one: Moments, other: Moments) -> float:
     """Squared Frechet distance between normal distributions fitted to two sets of features.
 
-    |m1 - m2|^2 + tr(S1) + tr(S2) - 2 tr((S1 S2)^(1/2)) (Heusel et al., 2017, equation 6).
-
-    Args:
-        features, reference: (N, d) and (M, d).
+    |m1 - m2|^2 + tr(S1) + tr(S2) - 2 tr((S1 S2)^(1/2)) (Heusel et al., 2017, equation 6). Where rounding
+    would make it negative, it is 0.
 
     Raises:
         Unavailable: a set has no more samples than features, so that its covariance is singular.
     """
-    dimensions = features.shape[1]
-    fewest = min(len(features), len(reference))
+    dimensions = len(one.mean)
+    fewest = min(one.count, other.count)
     if fewest <= dimensions:
         raise Unavailable(
             f"FID on {dimensions} features needs more than {dimensions} images, not {fewest}; "
             f"take more test images"
         )
-    (mean, covariance), (other_mean, other_covariance) = _moments(features), _moments(reference)
-    difference = mean - other_mean
+    difference = one.mean - other.mean
     # S1 S2 and the symmetric R S2 R, where R R = S1, have the same eigenvalues.
-    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = np.linalg.eigh(one.covariance)
     root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-    product = np.linalg.eigvalsh(root @ other_covariance @ root)
+    product = np.linalg.eigvalsh(root @ other.covariance @ root)
     trace = np.sqrt(np.clip(product, 0, None)).sum()
-    traces = np.trace(covariance) + np.trace(other_covariance)
-    return float(difference @ difference + traces - 2 * trace)
-
-
-def _moments(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (d,) and unbiased covariance (d, d) of (N, d), without a centred copy of all features."""
-    mean = features.mean(axis=0)
-    covariance = np.zeros((features.shape[1], features.shape[1]))
-    for start in range(0, len(features), CHUNK):
-        centred = features[start : start + CHUNK] - mean
-        covariance += centred.T @ centred
-    return mean, covariance / (len(features) - 1)
+    traces = np.trace(one.covariance) + np.trace(other.covariance)
+    return max(0.0, float(difference @ difference + traces - 2 * trace))
 
 
 def score(scoring: Scoring) -> dict[str, Any]:
@@ -149,10 +137,10 @@ def score(scoring: Scoring) -> dict[str, Any]:
             f"FID on {judge.dimensions} features of {judge.name} needs more than {judge.dimensions} test "
             f"images, not {len(scoring.truth)}; raise the size of the test set"
         )
-    complete = judge.features_of_complete(scoring.truth)
+    complete = of_complete(judge, scoring.truth).moments
     imputed = scoring.features[judge.metadata["weights"]] = extract(judge, scoring.quantised)
     return {
-        "value": fid(imputed, complete),
+        "value": fid(moments(imputed), complete),
         **_floor(judge, complete, scoring),
         "reference": REFERENCE,
         "samples": len(scoring.truth),
@@ -164,7 +152,7 @@ def score(scoring: Scoring) -> dict[str, Any]:
     }
 
 
-def _floor(judge: Judge, complete: NDArray[np.float64], scoring: Scoring) -> dict[str, Any]:
+def _floor(judge: Judge, complete: Moments, scoring: Scoring) -> dict[str, Any]:
     """`floor`; or None, and why there is none."""
     if len(scoring.train_truth) <= judge.dimensions:
         reason = (
@@ -172,4 +160,4 @@ def _floor(judge: Judge, complete: NDArray[np.float64], scoring: Scoring) -> dic
             f"training images, not {len(scoring.train_truth)}"
         )
         return {"floor": None, "floor_reason": reason}
-    return {"floor": fid(complete, judge.features_of_complete(scoring.train_truth))}
+    return {"floor": fid(complete, of_complete(judge, scoring.train_truth).moments)}

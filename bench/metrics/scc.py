@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import Unavailable
+from bench.judges.complete import of_complete
 from bench.judges.finding import judge_for
 from bench.metrics.scoring import Scoring
 from bench.util.statistics import bootstrap_ratios, interval
@@ -38,7 +39,8 @@ def score(scoring: Scoring) -> dict[str, Any]:
     if scoring.labels is None:
         raise Unavailable(f"{scoring.dataset} has no labels, so there is no accuracy to compare")
     judge = judge_for(scoring.dataset, scoring.data_dir)
-    right_complete = judge.classify(judge.features_of_complete(scoring.truth)) == scoring.labels
+    judge.require_classes()
+    right_complete = of_complete(judge, scoring.truth).classes == scoring.labels
     seen = scoring.features.pop(judge.metadata["weights"], None)
     predicted = judge.predict(scoring.quantised) if seen is None else judge.classify(seen)
     right_imputed = predicted == scoring.labels

@@ -18,7 +18,7 @@ from bench.util.cache import cache_dir
 from bench.util.text import clean
 
 Lines = Iterator["Finding"]
-MADE_AGAIN = ("complete", "incomplete", "decoded", "features", "methods")
+MADE_AGAIN = ("complete", "incomplete", "decoded", "features", "methods", "statistics")
 """The parts of the cache that a run makes by itself. All else there was fetched, trained or put there."""
 DEFAULT = "mnist"
 """The data set of the default run: what it lacks is broken."""

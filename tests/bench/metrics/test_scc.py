@@ -42,21 +42,27 @@ class Brightness:
     """A judge for tests: an image is of class 1 where its mean is above one half."""
 
     name = "Brightness"
-    metadata = {"weights": "sha256:0"}
+    metadata = {"judge": "Brightness", "layer": "mean (1)", "weights": "sha256:0"}
+    dimensions = 1
+    has_classes = True
 
-    def features_of_complete(self, images: np.ndarray) -> np.ndarray:
-        means: np.ndarray = images.mean(axis=(1, 2, 3)) / 255
+    def features(self, images: np.ndarray) -> np.ndarray:
+        means: np.ndarray = images.mean(axis=(2, 3))[:, :1] / 255
         return means
 
+    def require_classes(self) -> None:
+        pass
+
     def classify(self, features: np.ndarray) -> np.ndarray:
-        return (features > 0.5).astype(np.int64)
+        return (features[:, 0] > 0.5).astype(np.int64)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        return self.classify(self.features_of_complete(images))
+        return self.classify(self.features(images))
 
 
-def test_score_pairs_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_score_pairs_the_images(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """100 images; the judge is right about 80 complete and, of those, 60 imputed ones: 0.75."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
     monkeypatch.setattr(scc, "judge_for", lambda *_: Brightness())
     shape = (100, 1, 2, 2)
     labels = np.ones(100, np.int64)
