@@ -31,6 +31,7 @@ class Imputer(ABC):
         presets: settings by preset (`smoke`, `quick`, `standard`, `paper`) or by "preset/dataset".
         for_dataset: settings by data set.
         baseline: whether it is one of the simple methods that others are measured against.
+        bfloat16: whether `--precision auto` may choose bfloat16; False if that makes its results worse.
     """
 
     display_name: ClassVar[str] = ""
@@ -38,6 +39,7 @@ class Imputer(ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     for_dataset: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     baseline: ClassVar[bool] = False
+    bfloat16: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse settings out of their range.

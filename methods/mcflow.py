@@ -128,7 +128,7 @@ class MCFlow(Imputer):
         x = self._filled[rows]
         observed = self._train.observed[rows].expand(-1, self._train.shape[0], -1, -1).flatten(1)
         joint = self.flow_objective == "joint"
-        with products_in(self._context):
+        with products_in(self._context, weights_move=False):
             z, log_det = self.G(x)
             J = negative_log_likelihood(z, log_det)
             z_hat = self.H(z if joint else z.detach()).to(x.dtype)

@@ -19,11 +19,17 @@ def seeded(context: FitContext, name: str) -> Iterator[None]:
         yield
 
 
-def products_in(context: FitContext) -> AbstractContextManager[None]:
-    """Matrix products and convolutions inside are in the context's precision; all that is kept is float32."""
-    # A weight that autocast keeps in bfloat16 stays as it was when its optimiser moves it within the block.
+def products_in(context: FitContext, *, weights_move: bool = True) -> AbstractContextManager[None]:
+    """Matrix products and convolutions inside are in the context's precision; all that is kept is float32.
+
+    Args:
+        weights_move: whether an optimiser may step inside. If none does, a weight is rounded to bfloat16
+            once, however often it is used, and the gradients of its uses are added before they become
+            float32. A rounded weight that is kept while its optimiser steps would be the old one.
+    """
     enabled = context.precision == "bfloat16"
-    return torch.autocast(context.device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)
+    device = context.device.type
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=enabled, cache_enabled=not weights_move)
 
 
 @contextmanager

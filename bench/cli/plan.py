@@ -51,7 +51,10 @@ def command(
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     estimates = Estimates(stored)
-    asked = Asked(timeout=timeout, precision=settle_precision(precision, "cpu"))
+    # Only a precision that the user asked for is compared; settling the default would import torch.
+    by_default = grid.asked["from"].get("precision", "default") == "default"
+    wanted = None if by_default else settle_precision(precision, "cpu", bfloat16=True)
+    asked = Asked(timeout=timeout, precision=wanted)
     standings = of_plan(cells, results, data_dir, asked)
     states = [standing.state for standing in standings]
     for cell, standing in zip(cells, standings, strict=True):

@@ -73,7 +73,8 @@ def load_method(reference: str) -> type[Imputer]:
 
 def description_of(name: str, method: type[Imputer], code: Code) -> dict[str, Any]:
     """What `bench.plugins.registry.Description` holds, as JSON."""
-    for attribute, kind_of in (("display_name", str), ("citation", str), ("baseline", bool)):
+    kinds = {"display_name": str, "citation": str, "baseline": bool, "bfloat16": bool}
+    for attribute, kind_of in kinds.items():
         if not isinstance(getattr(method, attribute), kind_of):
             raise TypeError(f"{attribute} must be {kind_of.__name__}")
     if len(method.display_name) > LONGEST_NAME:
@@ -101,6 +102,7 @@ def description_of(name: str, method: type[Imputer], code: Code) -> dict[str, An
         "for_dataset": {key: dict(value) for key, value in method.for_dataset.items()},
         "requires": required_packages(code, method),
         "source": code.identity,
+        "bfloat16": method.bfloat16,
     }
 
 

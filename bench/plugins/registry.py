@@ -57,6 +57,7 @@ class Description:
         presets, for_dataset: settings by preset, by "preset/dataset" and by data set.
         requires: the packages that its code imports, beside the standard library, bench and its own.
         source: the identity of its code (`bench.plugins.source_code`).
+        bfloat16: whether the precision "auto" may be bfloat16.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Description:
     for_dataset: dict[str, dict[str, Any]]
     requires: tuple[str, ...]
     source: str
+    bfloat16: bool = True
 
     @property
     def absent(self) -> list[str]:

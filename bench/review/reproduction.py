@@ -15,7 +15,7 @@ from bench.plugins.registry import Description, describe_all, find_methods
 from bench.problem.posing import Problem, facts_of
 from bench.review.status import problem_of, rebuild
 from bench.run.executors.local import Local
-from bench.run.machine import Machine, machine_for
+from bench.run.machine import Machine, machine_for, settle_precision
 from bench.run.run_cells import run_cells
 from bench.store.provenance import provenance
 from bench.store.results import Metric, Result, read_result
@@ -106,6 +106,8 @@ def prepare(
         data_dir,
         _deadline(stored) if timeout is None else timeout,
     )
+    settled = settle_precision(machine.precision, machine.device, cell.description.bfloat16)
+    machine = replace(machine, precision=settled)
     return Reproduction(stored, cell, machine, tuple(_remarks(stored, cell, machine)))
 
 

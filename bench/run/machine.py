@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.util.hardware import multiplies_bfloat16
 
 
 @dataclass(frozen=True)
@@ -69,19 +70,24 @@ def machine_for(
 ) -> Machine:
     """Settle what the command line left to the machine; jobs that run at a time share its cores.
 
+    The precision "auto" stays: what it stands for depends on the method too.
+
     Raises:
         BenchError: there is no such device here.
     """
     device = settle_device(device)
-    precision = settle_precision(precision, device)
     return Machine(device, threads or max(1, cores() // jobs), precision, data_dir, timeout, memory)
 
 
-def settle_precision(precision: str, device: str) -> str:
-    """The precision that "auto" stands for on a device of this machine, or the one given."""
+def settle_precision(precision: str, device: str, bfloat16: bool) -> str:
+    """The precision that "auto" stands for on a device of this machine, or the one given.
+
+    Args:
+        bfloat16: whether the method is as good in bfloat16 (`bench.imputer.Imputer.bfloat16`).
+    """
     if precision != "auto":
         return precision
-    return "bfloat16" if has_fast_bfloat16(device) else "float32"
+    return "bfloat16" if bfloat16 and has_fast_bfloat16(device) else "float32"
 
 
 def gpus_of(device: str) -> list[str]:
@@ -104,14 +110,9 @@ def cores() -> int:
 
 
 def has_fast_bfloat16(device: str) -> bool:
-    """Whether products are faster in bfloat16 than in float32: on GPUs that know it, on CPUs with AMX."""
+    """Whether products are faster in bfloat16 than in float32: the GPU or the CPU multiplies it natively."""
     if device.startswith("cuda"):
         import torch
 
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device == "cpu":
-        try:
-            return " amx_bf16 " in f"{Path('/proc/cpuinfo').read_text()} ".replace("\n", " ")
-        except OSError:
-            return False
-    return False
+    return device == "cpu" and multiplies_bfloat16()

@@ -51,8 +51,9 @@ def run_job(job: Job, report: Report, stop: Stop) -> events.End:
 
 def here(job: Job) -> Job:
     """The job with what it leaves to the machine that runs it settled."""
-    precision = settle_precision(job.machine.precision, job.machine.device)
-    return job.model_copy(update={"machine": replace(job.machine, precision=precision)})
+    machine = job.machine
+    precision = settle_precision(machine.precision, machine.device, job.cell.description.bfloat16)
+    return job.model_copy(update={"machine": replace(machine, precision=precision)})
 
 
 def _run_or_record(job: Job, report: Report, stop: Stop) -> events.End:
