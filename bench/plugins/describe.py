@@ -1,7 +1,6 @@
-"""`python -m bench.plugins.describe`: import methods, each in a fork, and print
-what they say of themselves as JSON.
+"""The process that imports methods, each in a fork, and tells what they say of themselves.
 
-Reads [[NAME, REFERENCE], ...] from standard input.
+Its job is [[NAME, REFERENCE], ...].
 """
 
 from __future__ import annotations
@@ -131,7 +130,9 @@ def one_line(error: BaseException) -> str:
 
 
 class Described(BaseModel):
-    """What a fork sends: what `answer_for` returns."""
+    """What a fork sends, and this process passes on: a method's name, and what `answer_for` returns."""
+
+    name: str
 
     answer: str
 
@@ -140,7 +141,7 @@ def answer_apart(name: str, reference: str) -> dict[str, Any]:
     """As `answer_for`, in a fork: a method that ends, blocks or changes its process harms no other."""
 
     def answer() -> None:
-        Parent().tell(Described(answer=answer_for(name, reference)))
+        Parent().tell(Described(name=name, answer=answer_for(name, reference)))
 
     def tick() -> None:
         if time.monotonic() > until:
@@ -162,13 +163,12 @@ def answer_apart(name: str, reference: str) -> dict[str, Any]:
 
 
 def main() -> None:
+    parent = Parent()
     inherit_orphans()
-    answers = {}
-    for name, reference in json.load(sys.stdin):
-        answers[name] = answer_apart(name, reference)
+    for name, reference in parent.job:
+        parent.tell(Described(name=name, answer=json.dumps(answer_apart(name, reference))))
         # Processes that an import has started are ended too, even in a session of their own.
         end_descendants()
-    print(json.dumps(answers))
 
 
 if __name__ == "__main__":

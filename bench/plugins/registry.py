@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import subprocess
-import sys
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -24,7 +23,9 @@ from bench.settings import Setting as Setting
 from bench.settings import faults
 from bench.util.cache import cache_dir
 from bench.util.files import write_json
+from bench.util.processes import Child
 from bench.util.text import unknown
+from bench.util.warm import server_with
 
 GROUP = "bench.methods"
 BASELINES = "baselines"
@@ -189,12 +190,18 @@ def describe_all(sources: Iterable[Source]) -> dict[str, Description | BenchErro
 
 
 def _ask(sources: list[Source]) -> dict[str, dict[str, Any]]:
-    command = [sys.executable, "-P", "-m", "bench.plugins.describe"]
-    question = json.dumps([[source.name, source.reference] for source in sources])
-    done = subprocess.run(command, input=question, capture_output=True, text=True)
-    if done.returncode:
-        raise BenchError(f"methods cannot be described: {(done.stderr.splitlines() or ['no message'])[-1]}")
-    answers: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    printed = bytearray()
+    child = Child(
+        "bench.plugins.describe", {}, output=printed.extend, server=server_with(("torch",), os.environ)
+    )
+    child.send([[source.name, source.reference] for source in sources])
+    answers: dict[str, dict[str, Any]] = {}
+    for line in child.messages(lambda: None):
+        told = json.loads(line)
+        answers[told["name"]] = json.loads(told["answer"])
+    if len(answers) < len(sources):
+        last = printed.decode(errors="replace").splitlines()[-1:]
+        raise BenchError(f"methods cannot be described: {' '.join(last) or child.how_it_ended}")
     for source in sources:
         if "error" in answers[source.name]:
             answers[source.name]["error"] += f" ({source.origin})"
