@@ -18,6 +18,7 @@ from benchmarks import floor, scale, schedules, textbook
 from tests.methods.adversarial import made_images
 
 
+@pytest.mark.process
 def test_ratios(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(ratios, "EPOCHS", 1)
@@ -62,6 +63,7 @@ def test_a_textbook_gan_steps_and_imputes(method: Imputer) -> None:
     assert not torch.equal(before, after)
 
 
+@pytest.mark.process
 def test_scale_and_schedules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(scale, "SHAPES", ((1, 28, 28),))

@@ -85,6 +85,7 @@ def test_the_wheel_names_its_licence(wheel: Path) -> None:
     assert held(wheel, told["License-File"]) == (ROOT / "LICENSE").read_bytes()
 
 
+@pytest.mark.process
 def test_the_wheel_works_in_an_environment_of_its_own(wheel: Path, tmp_path: Path) -> None:
     """Our dependencies come from the environment of the tests, and nothing of the checkout does."""
     environment = tmp_path / "environment"

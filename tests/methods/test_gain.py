@@ -145,6 +145,7 @@ def test_a_stopped_fit_goes_on_to_the_same_networks(tmp_path: Path) -> None:
     assert torch.equal(again.impute(images), whole.impute(images))
 
 
+@pytest.mark.learns
 def test_a_few_steps_on_real_digits_beat_the_start() -> None:
     _, train = mnist("train", 2000, rate=0.8)
     truth, test = mnist("t10k", 100, rate=0.8)

@@ -243,6 +243,7 @@ def test_training_images_are_imputed_through_the_stages_that_filled_them(
     torch.testing.assert_close(method.impute(images).flatten(1), kept[-1])
 
 
+@pytest.mark.learns
 @pytest.mark.parametrize("method", [MCFlow(), PRFlow(prior_weight=0.3)], ids=["mcflow", "prflow"])
 def test_a_few_hundred_steps_on_real_digits_beat_the_start(method: MCFlow) -> None:
     method.hidden, method.epochs, method.batch_size, method.learning_rate = 128, 7, 128, 5e-4

@@ -248,6 +248,7 @@ def test_a_stopped_fit_resumes_to_the_same_weights(tmp_path: Path, steps: int) -
     assert torch.equal(resumed.impute(images), whole.impute(images))
 
 
+@pytest.mark.learns
 def test_learns_on_real_digits() -> None:
     _, train = mnist("train", 1600, 0.8)
     truth, test = mnist("t10k", 200, 0.8)

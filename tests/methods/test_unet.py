@@ -166,6 +166,7 @@ def test_wrong_settings_are_refused() -> None:
         UNetImputer(width=12)
 
 
+@pytest.mark.learns
 def test_a_small_network_on_few_real_digits_beats_the_start() -> None:
     _, train = mnist("train", 600, rate=0.8)
     truth, test = mnist("t10k", 100, rate=0.8)

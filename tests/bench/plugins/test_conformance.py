@@ -242,6 +242,7 @@ def ours(cache: None) -> Iterator[dict[str, Future[list[Outcome]]]]:
         yield {name: pool.submit(lambda source: list(check(source)), methods[name]) for name in OURS}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("method", OURS)
 def test_our_own_methods_keep_the_contract(method: str, ours: dict[str, Future[list[Outcome]]]) -> None:
     outcomes = ours[method].result()

@@ -159,6 +159,7 @@ def rows(view: Any, table: int, column: int) -> list[str]:
     return texts
 
 
+@pytest.mark.browser
 def test_tables_sort_by_numbers_and_by_names(view: tuple[Any, list[str]]) -> None:
     page, _ = view
     heading = page.locator("table.sortable").first.locator("thead th").nth(2)
@@ -176,6 +177,7 @@ def test_tables_sort_by_numbers_and_by_names(view: tuple[Any, list[str]]) -> Non
     assert [name[:5] for name in rows(page, 0, 0)] == ["CIFAR"] * 3 + ["MNIST"] * 4
 
 
+@pytest.mark.browser
 def test_the_filter_keeps_the_rows_with_every_word(view: tuple[Any, list[str]]) -> None:
     page, _ = view
     page.locator("#filter").fill("mnist pixel MEAN")
@@ -185,6 +187,7 @@ def test_the_filter_keeps_the_rows_with_every_word(view: tuple[Any, list[str]]) 
     assert len(rows(page, 0, 1)) == 7
 
 
+@pytest.mark.browser
 def test_marks_tell_their_numbers_by_pointer_and_by_key(view: tuple[Any, list[str]]) -> None:
     page, _ = view
     point = page.locator("#curves .point").first
@@ -207,6 +210,7 @@ def test_marks_tell_their_numbers_by_pointer_and_by_key(view: tuple[Any, list[st
     assert page.locator(f'.chart g[data-series="{series}"]').first.is_visible()
 
 
+@pytest.mark.browser
 def test_the_gallery_shows_the_stored_images_and_their_errors(
     view: tuple[Any, list[str]], page: Path
 ) -> None:
@@ -242,6 +246,7 @@ def test_the_gallery_shows_the_stored_images_and_their_errors(
     assert not browser.locator("#enlarged").is_visible()
 
 
+@pytest.mark.browser
 def test_the_gallery_changes_its_data_set_and_its_methods(view: tuple[Any, list[str]]) -> None:
     page, _ = view
     page.locator("#gallery").select_option(label="CIFAR-10, seed 0")
@@ -256,6 +261,7 @@ def test_the_gallery_changes_its_data_set_and_its_methods(view: tuple[Any, list[
     page.wait_for_selector("#gallery-table thead th:nth-child(5):last-child")
 
 
+@pytest.mark.browser
 def test_hostile_names_are_text_and_the_console_stays_empty(view: tuple[Any, list[str]], page: Path) -> None:
     browser, said = view
     assert HOSTILE.split(" ")[0] in browser.locator("#tables").text_content()
@@ -268,6 +274,7 @@ def test_hostile_names_are_text_and_the_console_stays_empty(view: tuple[Any, lis
     assert said == []
 
 
+@pytest.mark.browser
 def test_a_cell_tells_its_command(view: tuple[Any, list[str]], page: Path) -> None:
     browser, _ = view
     row = browser.locator('table[data-kind="cells"] tbody tr', has_text="PRFlow").first
@@ -276,6 +283,7 @@ def test_a_cell_tells_its_command(view: tuple[Any, list[str]], page: Path) -> No
     assert re.fullmatch(r"bench reproduce '?cifar10/pixel-0.6/prflow@-quick/seed-0'? --results \S+", code)
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
 def test_it_follows_the_reader_s_colours(view: tuple[Any, list[str]], scheme: str, dark: bool) -> None:
     page, _ = view

@@ -307,6 +307,7 @@ def test_a_job_that_is_to_end_before_it_began_ends() -> None:
     Elsewhere(job_of(Machine("cpu", 1, "float32"))).end()
 
 
+@pytest.mark.process
 def test_submitit_runs_a_grid_and_a_lost_job_is_a_row(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("submitit")
     monkeypatch.setenv("BENCH_CACHE", bench.environment["BENCH_CACHE"])
@@ -343,6 +344,7 @@ def test_what_a_node_sends_home_waits_for_who_only_looks(tmp_path: Path) -> None
     assert (folder.path / "result.json").read_bytes() == b"{}"
 
 
+@pytest.mark.process
 def test_a_ray_node_is_lost_and_every_cell_finishes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster

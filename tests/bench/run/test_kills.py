@@ -68,6 +68,7 @@ def kill_often(bench: Bench, grid: list[str], kills: int, pause: float) -> dict[
     return killed
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("rates", "seeds", "kills", "steps", "seconds", "pause"),
     [

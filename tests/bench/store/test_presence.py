@@ -23,6 +23,7 @@ socket.gethostname = lambda: os.environ["MACHINE"]
 """A machine whose locks no other sees: what `sitecustomize.py` does before anything else runs."""
 
 
+@pytest.mark.process
 def test_two_machines_without_common_locks_share_the_cells(bench: Bench, tmp_path: Path) -> None:
     bench.plugin("open('fits.txt', 'a').write(f'{context.seed} '); time.sleep(3)")
     machine = tmp_path / "machine"
