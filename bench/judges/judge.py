@@ -32,7 +32,8 @@ class Judge:
 
     def __post_init__(self) -> None:
         # Convolutions on a CPU are up to twice as fast where the channels of a pixel lie side by side.
-        self.model.to(self.device, memory_format=torch.channels_last).requires_grad_(False).eval()
+        model: Any = self.model.to(self.device)
+        model.to(memory_format=torch.channels_last).requires_grad_(False).eval()
 
     @property
     def name(self) -> str:

@@ -1,10 +1,9 @@
 """FID: how far the distribution of imputed images is from that of the complete ones.
 
 Features come from torch-fidelity's extraction loop, with the data set's judge registered as its extractor.
-Mean and covariance are in float64, as in torch-fidelity, but are computed without a second copy of the
-features. The trace is computed from symmetric eigenvalues, while torch-fidelity takes general ones: units of
-a judge that are always zero make the product of the covariances singular, and its general eigenvalues can
-then become complex.
+Mean and covariance are in float64, as in torch-fidelity. The trace is computed from symmetric eigenvalues,
+while torch-fidelity takes general ones: units of a judge that are always zero make the product of the
+covariances singular, and its general eigenvalues can then become complex.
 """
 
 from __future__ import annotations

@@ -40,7 +40,9 @@ def score(scoring: Scoring) -> dict[str, Any]:
         raise Unavailable(f"{scoring.dataset} has no labels, so there is no accuracy to compare")
     judge = judge_for(scoring.dataset, scoring.data_dir)
     judge.require_classes()
-    right_complete = of_complete(judge, scoring.truth).classes == scoring.labels
+    complete = of_complete(judge, scoring.truth).classes
+    assert complete is not None
+    right_complete = complete == scoring.labels
     seen = scoring.features.pop(judge.metadata["weights"], None)
     predicted = judge.predict(scoring.quantised) if seen is None else judge.classify(seen)
     right_imputed = predicted == scoring.labels
