@@ -27,7 +27,7 @@ def far_apart(values: Sequence[float]) -> bool:
 
 @dataclass(frozen=True)
 class Point:
-    """The mean over seeds at one rate; `low` and `high` of its 95 % interval, None where there is none."""
+    """The mean over seeds at one rate; `low` and `high` of its 95 % interval, None if there is none."""
 
     rate: float
     value: float

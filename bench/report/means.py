@@ -21,7 +21,7 @@ class Mean:
 
     Attributes:
         values: one a seed, at least one.
-        stored: the stored 95 % interval of the first value; None where there is none.
+        stored: the stored 95 % interval of the first value; None if there is none.
     """
 
     values: tuple[float, ...]

@@ -29,7 +29,7 @@ class Score:
 
     @property
     def direction(self) -> str:
-        """ " (lower is better)", " (higher is better)", or "" where that is not known."""
+        """ " (lower is better)", " (higher is better)", or "" if that is not known."""
         if self.lower_is_better is None:
             return ""
         return " (lower is better)" if self.lower_is_better else " (higher is better)"

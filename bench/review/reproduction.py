@@ -178,7 +178,7 @@ def _remarks(stored: Result, cell: Cell, machine: Machine) -> Iterator[str]:
     if stored.stopped:
         yield (
             f"how far the fit gets: it was ended early ({stored.stopped}), and two fits do not get equally "
-            "far in the same time, so the numbers will differ"
+            "far in the same time, so expect other numbers"
         )
     deadlines = _deadline(stored), machine.timeout
     if deadlines[0] != deadlines[1]:

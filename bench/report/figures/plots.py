@@ -41,7 +41,7 @@ WIDEST_SPAN = 0.03
 def against_rate(group: Group, scores: Sequence[Score]) -> Drawn | None:
     """A row a data set, a column a metric: means over seeds with intervals, the paper's numbers hollow.
 
-    None where no cell is complete.
+    None if no cell is complete.
     """
     if not any(result.ok for result in group.results):
         return None
@@ -141,7 +141,7 @@ def _no_panel(axes: Axes, group: Group, dataset: str, score: Score, rate: float 
 def against_cost(group: Group, scores: Sequence[Score]) -> Drawn | None:
     """Quality against the seconds of fit and imputing: a row a data set, a column a metric.
 
-    A data set's rate is the one with the most complete cells, the highest of several. None where no
+    A data set's rate is the one with the most complete cells, the highest of several. None if no
     cell is complete.
     """
     done = cells(group.frame)

@@ -54,7 +54,7 @@ def critical_differences(group: Group, score: Score) -> Drawn | None:
 
 
 def _mean(group: Group, score: Score, dataset: str, kind: Kind, rate: float) -> float:
-    """The mean over seeds; NaN where there is none."""
+    """The mean over seeds; NaN if there is none."""
     mean = group.means.get((score.name, dataset, *kind, rate))
     return math.nan if mean is None else mean.value
 

@@ -184,7 +184,7 @@ def test_a_fit_whose_parent_is_killed_ends_with_a_checkpoint(bench: Bench) -> No
 
 
 def status_of(process: int) -> str:
-    """The state of a process, "Z" where it has ended and nobody has asked how; "" where it is gone."""
+    """The state of a process, "Z" if it has ended and nobody has asked how; "" if it is gone."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
