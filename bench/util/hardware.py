@@ -11,7 +11,7 @@ BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16")
 def multiplies_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 natively: products are then faster in it than in float32.
 
-    False where PyTorch cannot tell: versions before 2.12 do not say what the processor can do.
+    False where PyTorch cannot tell: 2.11 has no such question yet, 2.13 has.
     """
     import torch
 
