@@ -74,6 +74,8 @@ def test_the_wheel_holds_the_suites_and_every_module(wheel: Path) -> None:
         assert held(wheel, f"bench/grid/shipped/{path.name}") == path.read_bytes()
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
+    for path in (ROOT / "bench" / "judges" / "statistics").iterdir():
+        assert f"bench/judges/statistics/{path.name}" in names
     for folder, prefix in (("bench", ""), ("methods", "bench/"), ("classifiers", "bench/")):
         modules = {prefix + str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*.py")}
         assert len(modules) > 3 and modules <= names

@@ -1,11 +1,13 @@
 """Statistics of complete images: right, from the package or kept, and never those of other images."""
 
 import functools
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -19,6 +21,7 @@ from bench.plugins.presets import PRESETS
 from benchmarks import statistics
 from tests.real import mnist_pixels
 
+RESULTS = Path(__file__).parents[3] / "results" / "measured"
 UNSEEN = 5e-5
 """Tables show four decimals."""
 
@@ -149,6 +152,25 @@ def test_a_first_scoring_of_all_digits_looks_at_the_imputed_ones_only(seen: list
     assert scores["fid"]["floor"] == pytest.approx(0.0340343, abs=1e-6)
     assert scores["scc"]["accuracy_complete"] == finding.judge_for("mnist").metadata["accuracy"]
     assert scores["scc"]["value"] == 1
+
+
+@pytest.mark.parametrize(
+    ("dataset", "preset"), [("mnist", "quick"), ("cifar10", "quick"), ("cifar10", "standard")]
+)
+def test_the_package_s_floors_are_those_of_stored_results(dataset: str, preset: str) -> None:
+    """Other machines have computed these from the images themselves, before there were any statistics."""
+    (path, *_) = (RESULTS / preset / dataset / "pixel-0.8").glob("mean*/seed-0/result.json")
+    stored = json.loads(path.read_text())["metrics"]["fid"]
+    known = {}
+    for path in complete.PACKAGED.iterdir():
+        with safetensors.safe_open(path, framework="numpy") as file:
+            facts, count = json.loads(file.metadata()["facts"]), len(file.get_tensor("classes"))
+        if facts["weights"] == stored["weights"]:
+            read = complete.load(path, facts["identity"], count, {"mnist": 84, "cifar10": 512}[dataset])
+            assert read is not None
+            known[facts["split"], count] = read.moments
+    floor = fid.fid(known["test", stored["samples"]], known["train", stored["floor_samples"]])
+    assert floor == pytest.approx(stored["floor"], abs=1e-6)
 
 
 @pytest.mark.slow
