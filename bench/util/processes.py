@@ -252,23 +252,24 @@ def _started(
 ) -> subprocess.Popen[bytes] | Forked | Started:
     """The process of a `Child`; `streams` become its standard input and, unless it is None, its output."""
     given, printed = streams
-    if isinstance(main, str) and server is None:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", main],
-            stdin=given,
-            stdout=printed,
-            stderr=printed,
-            cwd=folder,
-            env=environment,
-            pass_fds=files,
-            start_new_session=True,
-        )
     numbers = {file: file for file in files}
     numbers |= {0: given, 1: 1 if printed is None else printed, 2: 2 if printed is None else printed}
-    if isinstance(main, str):
-        assert server is not None
-        return server.start(main, environment, folder, numbers)
-    return Forked(main, environment, folder, numbers)
+    if not isinstance(main, str):
+        return Forked(main, environment, folder, numbers)
+    if server is not None:
+        # A server that has ended, for whatever reason, costs time only.
+        with contextlib.suppress(OSError):
+            return server.start(main, environment, folder, numbers)
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", main],
+        stdin=given,
+        stdout=printed,
+        stderr=printed,
+        cwd=folder,
+        env=environment,
+        pass_fds=files,
+        start_new_session=True,
+    )
 
 
 class Parent:

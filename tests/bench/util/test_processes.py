@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from bench.util import processes
 from bench.util.processes import Child, Parent
+from bench.util.warm import Server
 from tests.bench.command import wait_for
 
 
@@ -146,3 +147,23 @@ def test_a_module_runs_under_our_interpreter_in_its_own_folder(tmp_path: Path) -
     child.send(5)
     (line,) = child.messages(nothing)
     assert Word.model_validate_json(line).word == f"{sys.executable} {tmp_path} 5"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the warm server is for Linux")
+def test_a_server_that_has_ended_costs_time_only(tmp_path: Path) -> None:
+    code = (
+        "from pydantic import BaseModel\nfrom bench.util.processes import Parent\n"
+        "class Word(BaseModel):\n    word: str\n"
+        "def main():\n    parent = Parent()\n    parent.tell(Word(word=f'{parent.job}'))\n"
+        "if __name__ == '__main__':\n    main()\n"
+    )
+    (tmp_path / "told.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    server = Server(["json"], environment)
+    for killed in (False, True):
+        if killed:
+            server._process.kill()
+            server._process.wait()
+        child = Child("told", environment, server=server)
+        child.send(5)
+        assert [Word.model_validate_json(line).word for line in child.messages(nothing)] == ["5"]
