@@ -124,7 +124,7 @@ class Server:
         reading, writing = os.pipe()
         try:
             # An environment may be larger than a message of a socket, so the request goes in a file.
-            with open(os.memfd_create("request"), "w+b") as asking, self._one_at_a_time:
+            with open(os.memfd_create("request"), "wb") as asking, self._one_at_a_time:  # noqa: PTH123
                 asking.write(json.dumps(request).encode())
                 asking.flush()
                 socket.send_fds(self._asking, [b"?"], [asking.fileno(), writing, *files.values()])
@@ -201,7 +201,7 @@ def _answer(asked: socket.socket, told: dict[int, int]) -> bool:
     if not data:
         return False
     asking, news, *given = files
-    with open(asking, "rb") as file:
+    with open(asking, "rb") as file:  # noqa: PTH123
         file.seek(0)
         request: dict[str, Any] = json.load(file)
     numbers = dict(zip(request["files"], given, strict=True))
