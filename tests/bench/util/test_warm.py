@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.util.processes import Child
 from bench.util.warm import Server, Started
 from tests.bench.command import wait_for
 
@@ -130,3 +131,21 @@ def test_a_server_that_was_killed_is_told(server: Server) -> None:
     os.kill(number, signal.SIGKILL)
     with pytest.raises(OSError):
         Asked(server, "leave")
+
+
+def test_what_hides_below_a_child_is_ended_although_the_server_was_killed(server: Server) -> None:
+    printed = bytearray()
+    child = Child(MODULE, {}, output=printed.extend, server=server)
+    child.send("parent")
+
+    def kill_the_server() -> None:
+        if printed.endswith(b"\n"):
+            server._process.kill()
+
+    assert list(child.messages(kill_the_server)) == []
+    hidden = int(printed)
+    try:
+        wait_for(lambda: not psutil.pid_exists(hidden), 10)
+    finally:
+        if psutil.pid_exists(hidden):
+            os.kill(hidden, signal.SIGKILL)
