@@ -201,9 +201,9 @@ def _answer(asked: socket.socket, told: dict[int, int]) -> bool:
     if not data:
         return False
     asking, news, *given = files
-    with open(asking, "rb") as file:  # noqa: PTH123
-        file.seek(0)
-        request: dict[str, Any] = json.load(file)
+    with open(asking, "rb") as asked_for:  # noqa: PTH123
+        asked_for.seek(0)
+        request: dict[str, Any] = json.load(asked_for)
     numbers = dict(zip(request["files"], given, strict=True))
     child = Forked(main_of(request["module"]), request["environment"], request["folder"], numbers)
     for file in given:
