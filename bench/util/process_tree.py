@@ -54,7 +54,9 @@ def end_each(processes: Iterable[psutil.Process]) -> set[int]:
 
 
 def left_of(token: str, group: int) -> list[psutil.Process]:
-    """Every process that still runs after a child of ours has started it and ended.
+    """Every process that still runs after a child of ours has started it and ended, and what is below it.
+
+    The child itself may still run: if the server that forked it was killed, we only believe that it ended.
 
     Args:
         token: what the child's mark in the environment begins with.
@@ -65,7 +67,7 @@ def left_of(token: str, group: int) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error, OSError):
             ours = os.getpgid(process.pid) == group or process.environ().get(TOKEN, "").startswith(token)
             if ours and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                found += [process, *process.children(recursive=True)]
     return found
 
 

@@ -27,7 +27,6 @@ import psutil
 from bench.util.forking import SAFE, Forked, main_of
 from bench.util.process_tree import inherit_orphans
 
-LARGEST_REQUEST = 1 << 20
 MOST_FILES = 16
 
 READ_AT_START = ("PYTHON", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "GOMP_", "LD_", "TORCH_")
@@ -119,13 +118,16 @@ class Server:
             environment, folder, files: as `Forked` takes them.
 
         Raises:
-            OSError: the server has ended, or too much was given.
+            OSError: the server has ended, or too many files were given.
         """
         request = {"module": module, "environment": dict(environment), "files": [*files], "folder": folder}
         reading, writing = os.pipe()
         try:
-            with self._one_at_a_time:
-                socket.send_fds(self._asking, [json.dumps(request).encode()], [writing, *files.values()])
+            # An environment may be larger than a message of a socket, so the request goes in a file.
+            with open(os.memfd_create("request"), "wb") as asking, self._one_at_a_time:  # noqa: PTH123
+                asking.write(json.dumps(request).encode())
+                asking.flush()
+                socket.send_fds(self._asking, [b"?"], [asking.fileno(), writing, *files.values()])
         except OSError:
             os.close(reading)
             raise
@@ -195,11 +197,13 @@ def _serve(asked: socket.socket, packages: Sequence[str]) -> None:
 
 def _answer(asked: socket.socket, told: dict[int, int]) -> bool:
     """Fork what one request asks for; False if the owner has ended."""
-    data, files, _, _ = socket.recv_fds(asked, LARGEST_REQUEST, MOST_FILES)
+    data, files, _, _ = socket.recv_fds(asked, 1, MOST_FILES)
     if not data:
         return False
-    request: dict[str, Any] = json.loads(data)
-    news, *given = files
+    asking, news, *given = files
+    with open(asking, "rb") as asked_for:  # noqa: PTH123
+        asked_for.seek(0)
+        request: dict[str, Any] = json.load(asked_for)
     numbers = dict(zip(request["files"], given, strict=True))
     child = Forked(main_of(request["module"]), request["environment"], request["folder"], numbers)
     for file in given:

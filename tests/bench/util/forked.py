@@ -14,7 +14,7 @@ import numpy as np
 
 
 def main() -> None:
-    asked = sys.stdin.readline().strip()
+    asked = sys.stdin.readline().strip().strip('"')
     if asked == "tell":
         files = sorted(int(name) for name in os.listdir("/proc/self/fd"))  # noqa: PTH208
         seen = {
@@ -34,8 +34,10 @@ def main() -> None:
     elif asked == "wait":
         print(os.getpid(), flush=True)
         time.sleep(600)
-    elif asked == "orphan":
+    elif asked in ("orphan", "parent"):
         # In a session of its own, and with nothing in its environment.
         child = subprocess.Popen(["sleep", "600"], env={}, start_new_session=True)
         print(child.pid, flush=True)
+        if asked == "parent":
+            time.sleep(600)
         os._exit(0)

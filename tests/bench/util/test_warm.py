@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.util.processes import Child
 from bench.util.warm import Server, Started
 from tests.bench.command import wait_for
 
@@ -33,11 +34,17 @@ def server() -> Iterator[Server]:
 class Asked:
     """A process that the server has forked, with pipes to it."""
 
-    def __init__(self, server: Server, word: str, extra: dict[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        word: str,
+        extra: dict[int, int] | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         reading, self.asking = os.pipe()
         self.telling, writing = os.pipe()
         files = {0: reading, 1: writing, 2: writing, **(extra or {})}
-        self.process: Started = server.start(MODULE, {"OWN": "1"}, str(Path.cwd()), files)
+        self.process: Started = server.start(MODULE, environment or {"OWN": "1"}, str(Path.cwd()), files)
         os.close(reading)
         os.close(writing)
         os.write(self.asking, f"{word}\n".encode())
@@ -68,6 +75,11 @@ def test_a_forked_process_is_as_good_as_a_new_one(
     assert seen["folder"] == str(tmp_path)
     assert seen["draws"][0] != again["draws"][0] and seen["draws"][1] != again["draws"][1]
     assert one.process.wait() == other.process.wait() == 0
+
+
+def test_an_environment_may_be_larger_than_a_message_of_a_socket(server: Server) -> None:
+    large = {f"LARGE_{number}": "x" * 100_000 for number in range(12)}
+    assert json.loads(Asked(server, "tell", environment=large).all())["environment"] == large
 
 
 def test_how_it_ended_is_told(server: Server) -> None:
@@ -119,3 +131,21 @@ def test_a_server_that_was_killed_is_told(server: Server) -> None:
     os.kill(number, signal.SIGKILL)
     with pytest.raises(OSError):
         Asked(server, "leave")
+
+
+def test_what_hides_below_a_child_is_ended_although_the_server_was_killed(server: Server) -> None:
+    printed = bytearray()
+    child = Child(MODULE, {}, output=printed.extend, server=server)
+    child.send("parent")
+
+    def kill_the_server() -> None:
+        if printed.endswith(b"\n"):
+            server._process.kill()
+
+    assert list(child.messages(kill_the_server)) == []
+    hidden = int(printed)
+    try:
+        wait_for(lambda: not psutil.pid_exists(hidden), 10)
+    finally:
+        if psutil.pid_exists(hidden):
+            os.kill(hidden, signal.SIGKILL)
