@@ -133,7 +133,6 @@ class Described(BaseModel):
     """What a fork sends, and this process passes on: a method's name, and what `answer_for` returns."""
 
     name: str
-
     answer: str
 
 

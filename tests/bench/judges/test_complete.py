@@ -1,6 +1,5 @@
 """Statistics of complete images: right, from the package or kept, and never those of other images."""
 
-import functools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from bench import datasets
 from bench.errors import BenchError
@@ -19,6 +16,7 @@ from bench.judges.judge import Judge
 from bench.metrics import Scoring, fid, score_all
 from bench.plugins.presets import PRESETS
 from benchmarks import statistics
+from tests.bench.judges.patches import patches
 from tests.real import mnist_pixels
 
 RESULTS = Path(__file__).parents[3] / "results" / "measured"
@@ -197,23 +195,6 @@ def test_the_package_knows_cifar10(seen: list[int]) -> None:
 def test_the_package_s_files_are_small() -> None:
     sizes = [path.stat().st_size for path in complete.PACKAGED.iterdir()]
     assert len(sizes) >= 6 and sum(sizes) < 8e6
-
-
-class Patches(nn.Module):
-    """A judge for tests: means over sixteen patches, and a sign for a class."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.output = nn.Linear(16, 2)
-
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        return nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
-
-
-@functools.cache
-def patches() -> Judge:
-    facts = {"judge": "Patches", "layer": "means (16)", "dimensions": 16, "weights": "sha256:0"}
-    return Judge(Patches(), facts)
 
 
 def test_the_maintainers_command_writes_what_scoring_takes(

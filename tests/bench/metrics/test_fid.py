@@ -1,49 +1,22 @@
 """FID against closed forms, general eigenvalues, and torch-fidelity's own command."""
 
-import functools
 import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.linalg
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from torch import nn
 
 from bench.classifiers import vision
 from bench.errors import Unavailable
 from bench.judges.complete import moments
-from bench.judges.judge import Judge
 from bench.metrics import Scoring, fid
 from bench.metrics.scoring import quantise
+from tests.bench.judges.patches import patches
 from tests.real import mnist_pixels
-
-
-class FourByFour(nn.Module):
-    """A judge for tests: means over sixteen patches, and a sign for a class."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.output = nn.Linear(16, 2)
-
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        return nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
-
-
-@functools.cache
-def judge() -> Judge:
-    metadata = {
-        "judge": "Patches",
-        "layer": "means of patches (16)",
-        "dimensions": 16,
-        "normalisation": "none",
-        "weights": "sha256:0123456789abcdef0123",
-    }
-    torch.manual_seed(0)
-    return Judge(FourByFour(), metadata)
 
 
 def by_general_eigenvalues(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
@@ -157,26 +130,26 @@ def test_torch_fidelity_knows_the_judge_and_agrees() -> None:
     own = vision.load("torch_fidelity").calculate_metrics(
         input1=fid._Images(other),
         input2=fid._Images(truth),
-        feature_extractor=fid.register(judge()),
+        feature_extractor=fid.register(patches()),
         fid=True,
         cuda=False,
         cache=False,
         save_cpu_ram=True,
         verbose=False,
     )
-    ours = distance(fid.extract(judge(), other), fid.extract(judge(), truth))
+    ours = distance(fid.extract(patches(), other), fid.extract(patches(), truth))
     assert ours == pytest.approx(own["frechet_inception_distance"], rel=1e-6)
 
 
 def test_extraction_keeps_the_order() -> None:
     images = mnist_pixels("t10k", 23).numpy()
     blocks = images.reshape(23, 4, 7, 4, 7).mean(axis=(2, 4)).reshape(23, 16) / 255
-    assert np.allclose(fid.extract(judge(), images, batch_size=5), blocks, atol=1e-6)
+    assert np.allclose(fid.extract(patches(), images, batch_size=5), blocks, atol=1e-6)
 
 
 def test_score_says_what_it_was_measured_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr(fid, "judge_for", lambda *_: judge())
+    monkeypatch.setattr(fid, "judge_for", lambda *_: patches())
     truth, train = mnist_pixels("t10k", 40).numpy(), mnist_pixels("train", 50).numpy()
     imputed = (truth / 255).astype(np.float32)
     observed = np.zeros((40, 1, 28, 28), bool)
@@ -212,7 +185,7 @@ def test_score_compares_what_was_imputed_rounded_to_grey_levels(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr(fid, "judge_for", lambda *_: judge())
+    monkeypatch.setattr(fid, "judge_for", lambda *_: patches())
     truth, other = mnist_pixels("t10k", 40).numpy(), mnist_pixels("train", 40).numpy() // 2 + 1
     blocks = [
         images.reshape(-1, 4, 7, 4, 7).mean(axis=(2, 4)).reshape(-1, 16) / 255 for images in (other, truth)
