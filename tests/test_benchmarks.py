@@ -14,7 +14,7 @@ from bench.imputer import Imputer
 from bench.methods.misgan import MisGAN
 from bench.methods.pbigan import PBiGAN
 from benchmarks import __main__ as ratios
-from benchmarks import floor, scale, schedules, textbook
+from benchmarks import authors, floor, scale, schedules, textbook
 from tests.methods.adversarial import made_images
 
 
@@ -89,3 +89,37 @@ def test_floor(tmp_path: Path) -> None:
     products = 6 * 2 * 2 * (2 * 392 * 784 + 2 * 784**2) + 5 * 784**2
     unneeded = 2 * 392 * 784
     assert report["gflop"] * 1e9 == 2 * 64 * (3 * products - unneeded)
+
+
+def test_authors_steps_are_counted_by_their_optimisers() -> None:
+    """A loop of two optimisers and three batches: six updates, of which the last three are timed."""
+    weights = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
+    optimisers = [torch.optim.SGD([weight], lr=1.0) for weight in weights]
+    done = []
+    with authors.timed(3) as seconds:
+        for batch in range(100):
+            for weight, optimiser in zip(weights, optimisers, strict=True):
+                weight.grad = torch.ones(1)
+                done.append(batch)
+                optimiser.step()
+    assert done == [0, 0, 1, 1, 2, 2]
+    assert len(seconds) == 1 and seconds[0] > 0
+
+
+def test_a_second_backward_pass_uses_the_moved_weight() -> None:
+    """As in old PyTorch. y = w x, with w = 2 moved to 2 - 1 = 1 in between: dy/dx is then 1."""
+    weight = torch.nn.Parameter(torch.tensor([2.0]))
+    optimiser = authors.StepsUnseen([weight], lr=1.0)
+    x = torch.tensor([3.0], requires_grad=True)
+    y = weight * x
+    y.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+    optimiser.step()
+    x.grad = None
+    y.backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None and x.grad.item() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_missing_checkouts_are_named(tmp_path: Path) -> None:
+    ran = CliRunner().invoke(ratios.main, ["--authors", str(tmp_path), "--only", "misgan"])
+    assert ran.exit_code == 1
+    assert "has no checkout of misgan: no file ends in misgan_impute.py" in ran.output
