@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from bench.datasets.dataset import Dataset, Labels, Pixels
 from bench.datasets.decoded import (
@@ -23,6 +24,7 @@ from bench.datasets.decoded import (
 from bench.errors import BenchError
 
 CHANNELS = {"1": 1, "L": 1, "RGB": 3}
+RECIPE = "upright, as their EXIF orientation says"
 
 
 def load(path: Path) -> Dataset:
@@ -142,6 +144,8 @@ def _labels(path: Path, part: str, arrays: dict[str, NDArray[Any]]) -> Labels | 
 def load_folder(folder: Path) -> Dataset:
     """Read a folder of .png and .jpg images of one size, grey (8 bits) or RGB.
 
+    Each is turned or mirrored as its EXIF orientation says, so that it is upright, as viewers show it.
+
     If it has folders `train/` and `test/`, each holds images, or one folder of images for each class. Classes
     are numbered in alphabetical order. Without these folders, the first 80 % of the images by name are for
     training.
@@ -152,10 +156,10 @@ def load_folder(folder: Path) -> Dataset:
     """
     parts, classes = _parts(folder)
     files = [*parts["train"], *parts["test"]]
-    first = read_image(files[0], files[0])
+    first = _upright(files[0])
     if first.mode not in CHANNELS:
         raise BenchError(f"{files[0]} has mode {first.mode}; convert it to grey (8 bits) or RGB")
-    return cached_dataset(str(folder), "as they are", files, partial(_build, parts, classes, first))
+    return cached_dataset(str(folder), RECIPE, files, partial(_build, parts, classes, first))
 
 
 def _parts(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
@@ -205,10 +209,19 @@ def _build(parts: dict[str, list[Path]], classes: Sequence[str], first: Image.Im
 
 
 def _read(first: Image.Image, path: Path) -> Pixels:
-    image = read_image(path, path)
+    image = _upright(path)
     if CHANNELS.get(image.mode) != CHANNELS[first.mode] or image.size != first.size:
         raise BenchError(
             f"{path} is {image.mode} {image.width}x{image.height}, the first image {first.mode} "
             f"{first.width}x{first.height}; give images of one size and kind"
         )
     return channels_first(image.convert("L") if image.mode == "1" else image)
+
+
+def _upright(path: Path) -> Image.Image:
+    """One image, turned as its EXIF orientation says; as it is stored if its EXIF data cannot be read."""
+    image = read_image(path, path)
+    try:
+        return ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, KeyError, EOFError, struct.error):
+        return image
