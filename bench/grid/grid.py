@@ -176,7 +176,7 @@ def settle(
     Settings in a suite of a method that the command line leaves out are ignored.
 
     Raises:
-        BenchError: a method or a setting is unknown, or a value is of another type.
+        BenchError: a method is unknown or not asked for, a setting is unknown, or a value is of another type.
     """
     chosen: dict[str, dict[str, tuple[Any, str]]] = {name: {} for name in descriptions}
     names = set(known)
@@ -185,7 +185,12 @@ def settle(
         if method not in descriptions:
             if override.origin == "suite" and method in names:
                 continue
-            raise BenchError(f"{override.where}: {unknown('method', method, descriptions)}")
+            if method in names:
+                raise BenchError(
+                    f"{override.where}: {method} is not among the methods asked for; add it to --methods, or "
+                    "leave its settings out"
+                )
+            raise BenchError(f"{override.where}: {unknown('method', method, names)}")
         try:
             value = descriptions[method].parse(name, override.text)
         except BenchError as error:

@@ -334,11 +334,18 @@ def test_a_daemon_that_an_import_starts_does_not_outlive_the_description(tmp_pat
     wait_for(lambda: not psutil.pid_exists(int(started.read_text())), 20)
 
 
-@pytest.mark.parametrize("name", ["absent.py", "folder.py", "notes.txt"])
-def test_a_plugin_that_is_no_python_file_is_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("absent.py", "does not exist"),
+        ("folder.py", "is not a Python file"),
+        ("notes.txt", "is not a Python file"),
+    ],
+)
+def test_a_plugin_that_is_no_python_file_is_refused(tmp_path: Path, name: str, why: str) -> None:
     (tmp_path / "folder.py").mkdir()
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(BenchError, match=f"{name} is not a Python file"):
+    with pytest.raises(BenchError, match=f"{name} {why}"):
         find_methods([tmp_path / name])
 
 
