@@ -22,6 +22,7 @@ from bench.datasets.decoded import (
     read_image,
 )
 from bench.errors import BenchError
+from bench.util.text import counted
 
 CHANNELS = {"1": 1, "L": 1, "RGB": 3}
 RECIPE = "upright, as their EXIF orientation says"
@@ -167,7 +168,7 @@ def _parts(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
     if not any((folder / part).is_dir() for part in ("train", "test")):
         files = list_images(folder)
         if len(files) < 2:
-            fault = f"{folder} holds {len(files)} .png or .jpg images"
+            fault = f"{folder} holds {counted(len(files), '.png or .jpg image')}"
             raise BenchError(f"{fault}; give at least 2, or folders train/ and test/")
         split = len(files) * 4 // 5
         return {"train": files[:split], "test": files[split:]}, []

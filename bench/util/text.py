@@ -28,6 +28,11 @@ def file_name(name: str) -> str:
     return safe if len(safe) <= 120 else f"{safe[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, as in "1 cell" or "2 cells"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """One line that refuses a name and offers the nearest known one, or all of them.
 

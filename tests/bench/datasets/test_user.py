@@ -292,9 +292,16 @@ def empty(folder: Path) -> str:
     return "mine holds 0 .png or .jpg images; give at least 2"
 
 
+def single(folder: Path) -> str:
+    shutil.rmtree(folder)
+    save(folder / "0.png", 6, 5)
+    return "mine holds 1 .png or .jpg image; give at least 2"
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
+        single,
         corrupt,
         corrupt_first,
         other_size,

@@ -1,10 +1,10 @@
-"""Refusals of unknown names."""
+"""Refusals of unknown names, and counts."""
 
 from __future__ import annotations
 
 import pytest
 
-from bench.util.text import unknown
+from bench.util.text import counted, unknown
 
 METHODS = ("mcflow", "prflow", "knn", "mean", "baselines")
 
@@ -27,3 +27,8 @@ def test_the_nearest_name_is_offered_whatever_its_capitals(
     name: str, known: tuple[str, ...], hint: str
 ) -> None:
     assert unknown("name", name, known) == f"unknown name {name!r}; {hint}"
+
+
+@pytest.mark.parametrize(("number", "told"), [(0, "0 cells"), (1, "1 cell"), (2, "2 cells")])
+def test_one_is_no_plural(number: int, told: str) -> None:
+    assert counted(number, "cell") == told
