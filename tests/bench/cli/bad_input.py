@@ -297,7 +297,7 @@ REFUSED: dict[str, tuple[Setup, str, str]] = {
     "suite: a plugin that is not there": (
         text("own.yaml", "methods: [mean]\ndatasets: [mnist]\nplugins: [gone.py]"),
         SUITE,
-        "gone.py is not a Python file",
+        "gone.py does not exist",
     ),
     "cell: unknown": (stored(), "show mnist/pixel-0.8/maen/seed-0", f"did you mean '{CELL}'?"),
     "cell: climbs out": (text("secret/log.txt", ""), "show mnist/../../../../secret/../gone", "no cell"),
