@@ -18,13 +18,18 @@ class MaskedImages:
         observed: (N, 1, H, W), bool; True where the pixel is seen. One mask for all channels.
 
     Raises:
-        ValueError: a shape or dtype is not as above, or the two disagree.
+        ValueError: one is not a tensor, a shape or dtype is not as above, or the two disagree.
     """
 
     pixels: Tensor
     observed: Tensor
 
     def __post_init__(self) -> None:
+        for name, given in (("pixels", self.pixels), ("observed", self.observed)):
+            if not isinstance(given, Tensor):
+                kind = f"{type(given).__module__}.{type(given).__name__}".removeprefix("builtins.")
+                advice = "; convert it with torch.from_numpy" if kind == "numpy.ndarray" else ""
+                raise ValueError(f"{name} must be a torch.Tensor, not {kind}{advice}")
         if self.pixels.dtype != torch.uint8 or self.pixels.dim() != 4:
             raise ValueError(f"pixels must be uint8 (N, C, H, W), not {describe(self.pixels)}")
         if self.observed.dtype != torch.bool or self.observed.dim() != 4:

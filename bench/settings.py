@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -61,6 +62,8 @@ class Setting:
             kept = all(BOUNDS[name][1](value, bound) for name, bound in self.bounds.items())
         else:
             kept = True
+        if kept and isinstance(value, float) and not math.isfinite(value):
+            return f"must be a finite number, not {value!r}"
         return "" if kept else f"must be {self.range}, not {value!r}"
 
 

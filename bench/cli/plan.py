@@ -9,6 +9,7 @@ import click
 from bench.cli.grid_options import grid_options
 from bench.cli.options import data_dir_option, precision_option, results_option, timeout_option
 from bench.grid.grid import Grid
+from bench.util.text import counted
 
 LEFT_ALONE = ("done", "failed")
 """The states of cells that a run leaves as they are."""
@@ -64,7 +65,9 @@ def command(
     open_cells = [cell for cell, state in zip(cells, states, strict=True) if state not in LEFT_ALONE]
     known = [seconds for cell in open_cells if (seconds := estimates.seconds(cell)) is not None]
     failed = f", {states.count('failed')} failed" if "failed" in states else ""
-    click.echo(f"{len(cells)} cells, {states.count('done')} done{failed}, {len(open_cells)} to run")
+    click.echo(
+        f"{counted(len(cells), 'cell')}, {states.count('done')} done{failed}, {len(open_cells)} to run"
+    )
     if failed:
         click.echo("`bench run --rerun failed` tries the failed ones again")
     if known:

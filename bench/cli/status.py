@@ -11,6 +11,7 @@ from bench.cli.options import data_dir_option, results_option
 from bench.cli.stored import say_rekeyed, stored_below
 from bench.errors import BenchError
 from bench.grid.grid import Grid
+from bench.util.text import counted
 
 
 @click.command("status")
@@ -41,6 +42,6 @@ def command(grid: Grid, data_dir: Path | None, results: Path) -> int:
             click.echo(f"          - {reason}")
     counts = {state: sum(one.state == state for one in standings) for state in STATES}
     told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    click.echo(f"{len(standings)} cells: {told}")
+    click.echo(f"{counted(len(standings), 'cell')}: {told}")
     say_rekeyed(one.result for one in standings if one.state == "done" and one.result is not None)
     return 0 if counts["done"] == len(standings) else 1

@@ -20,6 +20,7 @@ __all__ = [
     "is_named",
     "judge_of",
     "load",
+    "misspelt",
     "registered",
     "subset",
 ]
@@ -83,6 +84,21 @@ def check_name(name: str) -> None:
     if name not in plugins:
         refusal = unknown("data set", name, [*BUILT_IN, *plugins])
         raise BenchError(f"{refusal}; or give the path of an .npz or a folder")
+
+
+def misspelt(name: str) -> str | None:
+    """The data set that a name is taken to mean, as "MNIST", "CIFAR-10" and "mnsit" are; None if it is none.
+
+    Such a name differs in capitals, punctuation or the order of letters only. One that differs in more may be
+    the name of somebody's own images, as "emnist". Raises as `registered`.
+    """
+    known = {_letters(each): each for each in (*registered(), *BUILT_IN)}
+    meant = known.get(_letters(name))
+    return None if meant == name or name in registered() else meant
+
+
+def _letters(name: str) -> str:
+    return "".join(sorted(char for char in name.casefold() if char.isalnum()))
 
 
 def is_named(name: str) -> bool:

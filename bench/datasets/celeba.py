@@ -23,7 +23,19 @@ from bench.datasets.locations import Listing, data_folders
 from bench.errors import BenchError
 
 ARCHIVE = "img_align_celeba.zip"
-FOLDERS = ("celeba/img_align_celeba", "img_align_celeba", "celeba")
+PLACES = ("", "celeba", "CelebA", "CelebA/Img", "Img")
+"""The folders below a data folder that may hold the archive or `img_align_celeba/`. `CelebA/Img` is the
+layout of the official page."""
+ALIGNED = "img_align_celeba"
+FOLDERS = (
+    f"celeba/{ALIGNED}",
+    ALIGNED,
+    "celeba",
+    # Programs that unpack the archive into a folder with its name make one folder more.
+    *(f"{place}/{folder}" for folder in (ALIGNED, f"{ALIGNED}/{ALIGNED}") for place in PLACES[1:]),
+    f"{ALIGNED}/{ALIGNED}",
+)
+"""The folders below a data folder that may hold the images."""
 NAME = re.compile(r"\d{6}\.(jpg|png)", re.ASCII)
 """What CelebA calls its images, aligned ones .jpg or .png."""
 HOME = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
@@ -50,9 +62,9 @@ def load(data_dir: Path | None = None) -> Dataset:
     It is `official` if it was read from the official archive.
 
     Args:
-        data_dir: a folder with the archive or the folder `img_align_celeba/`, in it or in its `celeba/`. If
-            None, BENCH_DATA is taken. The cache folder is searched next, and last a data folder that holds
-            nothing but images with CelebA's own names.
+        data_dir: a folder with the archive or the folder `img_align_celeba/`, in it or in one of `PLACES`.
+            If None, BENCH_DATA is taken. The cache folder is searched next, and last a data folder that
+            holds nothing but images with CelebA's own names.
 
     Raises:
         BenchError: nothing is found, or a file is damaged or not the published one.
@@ -72,7 +84,7 @@ def locate(data_dir: Path | None = None) -> Path | None:
     """The archive or the folder of images that CelebA is read from; None if there is none."""
     places = data_folders(data_dir)
     for given in places:
-        for archive in (given / ARCHIVE, given / "celeba" / ARCHIVE):
+        for archive in (given / place / ARCHIVE for place in PLACES):
             if archive.is_file():
                 return archive
         named = [given / name for name in FOLDERS]
@@ -122,10 +134,12 @@ def download(folder: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     identifier, md5 = published()
     try:
-        gdown.download(id=identifier, output=str(partial_name(target)), resume=True)
+        written = gdown.download(id=identifier, output=str(partial_name(target)), resume=True)
     except Exception as error:
         # gdown and the libraries under it raise errors of many kinds.
         raise refusal(target, HOME, str(error)) from error
+    if written is None:
+        raise refusal(target, HOME, "Google Drive gives no file; it limits how often one is fetched in a day")
     accept(target, md5, HOME)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from bench.datasets.dataset import Dataset, Labels, Pixels
 from bench.datasets.decoded import (
@@ -21,8 +22,10 @@ from bench.datasets.decoded import (
     read_image,
 )
 from bench.errors import BenchError
+from bench.util.text import counted
 
 CHANNELS = {"1": 1, "L": 1, "RGB": 3}
+RECIPE = "upright, as their EXIF orientation says"
 
 
 def load(path: Path) -> Dataset:
@@ -142,6 +145,8 @@ def _labels(path: Path, part: str, arrays: dict[str, NDArray[Any]]) -> Labels | 
 def load_folder(folder: Path) -> Dataset:
     """Read a folder of .png and .jpg images of one size, grey (8 bits) or RGB.
 
+    Each is turned or mirrored as its EXIF orientation says, so that it is upright, as viewers show it.
+
     If it has folders `train/` and `test/`, each holds images, or one folder of images for each class. Classes
     are numbered in alphabetical order. Without these folders, the first 80 % of the images by name are for
     training.
@@ -152,10 +157,10 @@ def load_folder(folder: Path) -> Dataset:
     """
     parts, classes = _parts(folder)
     files = [*parts["train"], *parts["test"]]
-    first = read_image(files[0], files[0])
+    first = _upright(files[0])
     if first.mode not in CHANNELS:
         raise BenchError(f"{files[0]} has mode {first.mode}; convert it to grey (8 bits) or RGB")
-    return cached_dataset(str(folder), "as they are", files, partial(_build, parts, classes, first))
+    return cached_dataset(str(folder), RECIPE, files, partial(_build, parts, classes, first))
 
 
 def _parts(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
@@ -163,7 +168,7 @@ def _parts(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
     if not any((folder / part).is_dir() for part in ("train", "test")):
         files = list_images(folder)
         if len(files) < 2:
-            fault = f"{folder} holds {len(files)} .png or .jpg images"
+            fault = f"{folder} holds {counted(len(files), '.png or .jpg image')}"
             raise BenchError(f"{fault}; give at least 2, or folders train/ and test/")
         split = len(files) * 4 // 5
         return {"train": files[:split], "test": files[split:]}, []
@@ -205,10 +210,19 @@ def _build(parts: dict[str, list[Path]], classes: Sequence[str], first: Image.Im
 
 
 def _read(first: Image.Image, path: Path) -> Pixels:
-    image = read_image(path, path)
+    image = _upright(path)
     if CHANNELS.get(image.mode) != CHANNELS[first.mode] or image.size != first.size:
         raise BenchError(
             f"{path} is {image.mode} {image.width}x{image.height}, the first image {first.mode} "
             f"{first.width}x{first.height}; give images of one size and kind"
         )
     return channels_first(image.convert("L") if image.mode == "1" else image)
+
+
+def _upright(path: Path) -> Image.Image:
+    """One image, turned as its EXIF orientation says; as it is stored if its EXIF data cannot be read."""
+    image = read_image(path, path)
+    try:
+        return ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, KeyError, EOFError, struct.error):
+        return image

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.datasets import check_name
+from bench.datasets import called, check_name, misspelt
 from bench.errors import BenchError
 from bench.grid.cell import Cell
 from bench.plugins.presets import sizes_of
@@ -77,6 +77,7 @@ class Grid:
         problems = self._problems()
         names = expand(self.methods, known)
         descriptions = {name: describe(known[name]) for name in names}
+        _refuse_misspelt_data_sets(descriptions.values(), {called(given) for given in self.datasets})
         chosen = settle(self.overrides, descriptions, known)
         cells = [
             Cell(
@@ -130,6 +131,19 @@ class Grid:
         return {**self.asked, "from": origins}
 
 
+def _refuse_misspelt_data_sets(descriptions: Iterable[Description], asked: Collection[str]) -> None:
+    """Raises BenchError if a method has settings for a data set whose name is misspelt: none would apply."""
+    for description in descriptions:
+        by_preset = (key.partition("/")[2] for key in description.presets)
+        for name in (*description.for_dataset, *by_preset):
+            meant = misspelt(name) if name and name not in asked else None
+            if meant is not None:
+                raise BenchError(
+                    f"the method {description.name!r} has settings for an unknown data set {name!r}; "
+                    f"did you mean {meant!r}?"
+                )
+
+
 def _refuse_shared_folders(cells: Iterable[Cell]) -> None:
     """Raises BenchError if two cells have one folder: the later result would replace the earlier."""
     owners: dict[Path, Cell] = {}
@@ -176,7 +190,7 @@ def settle(
     Settings in a suite of a method that the command line leaves out are ignored.
 
     Raises:
-        BenchError: a method or a setting is unknown, or a value is of another type.
+        BenchError: a method is unknown or not asked for, a setting is unknown, or a value is of another type.
     """
     chosen: dict[str, dict[str, tuple[Any, str]]] = {name: {} for name in descriptions}
     names = set(known)
@@ -185,7 +199,12 @@ def settle(
         if method not in descriptions:
             if override.origin == "suite" and method in names:
                 continue
-            raise BenchError(f"{override.where}: {unknown('method', method, descriptions)}")
+            if method in names:
+                raise BenchError(
+                    f"{override.where}: {method} is not among the methods asked for; add it to --methods, or "
+                    "leave its settings out"
+                )
+            raise BenchError(f"{override.where}: {unknown('method', method, names)}")
         try:
             value = descriptions[method].parse(name, override.text)
         except BenchError as error:

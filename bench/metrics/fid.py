@@ -8,6 +8,7 @@ covariances singular, and its general eigenvalues can then become complex.
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from bench.metrics.scoring import Scoring
 LAYER = "penultimate"
 REFERENCE = "complete test images"
 CHUNK = 5000
+NOT_FINITE = "FID needs finite features; the judge's weights may be damaged"
 
 
 class _Images(torch.utils.data.Dataset[Tensor]):
@@ -101,7 +103,8 @@ def fid(one: Moments, other: Moments) -> float:
     would make it negative, it is 0.
 
     Raises:
-        Unavailable: a set has no more samples than features, so that its covariance is singular.
+        Unavailable: a set has no more samples than features, so that its covariance is singular; or features
+            are not finite, or so large that the distance is not.
     """
     dimensions = len(one.mean)
     fewest = min(one.count, other.count)
@@ -110,6 +113,8 @@ def fid(one: Moments, other: Moments) -> float:
             f"FID on {dimensions} features needs more than {dimensions} images, not {fewest}; "
             f"take more test images"
         )
+    if not all(np.isfinite(each).all() for each in (one.mean, one.covariance, other.mean, other.covariance)):
+        raise Unavailable(NOT_FINITE)
     difference = one.mean - other.mean
     # S1 S2 and the symmetric R S2 R, where R R = S1, have the same eigenvalues.
     values, vectors = np.linalg.eigh(one.covariance)
@@ -117,7 +122,11 @@ def fid(one: Moments, other: Moments) -> float:
     product = np.linalg.eigvalsh(root @ other.covariance @ root)
     trace = np.sqrt(np.clip(product, 0, None)).sum()
     traces = np.trace(one.covariance) + np.trace(other.covariance)
-    return max(0.0, float(difference @ difference + traces - 2 * trace))
+    distance = float(difference @ difference + traces - 2 * trace)
+    # Of 0 and NaN, `max` would take 0: the best score that there is.
+    if not isfinite(distance):
+        raise Unavailable(NOT_FINITE)
+    return max(0.0, distance)
 
 
 def score(scoring: Scoring) -> dict[str, Any]:

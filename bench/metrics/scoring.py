@@ -63,7 +63,7 @@ def scoring_of(posed: PosedProblem, imputed: Path, dataset: str, data_dir: Path 
         dataset: its name, by which the judge is found.
 
     Raises:
-        BenchError: the imputation does not fit the problem.
+        BenchError: the imputation does not fit the problem, or is not finite.
         OSError, ValueError: its file cannot be read.
     """
     return Scoring(
@@ -82,11 +82,13 @@ def paste(posed: PosedProblem, imputed: NDArray[np.float32]) -> NDArray[np.float
     """m * x + (1 - m) * x_hat, clipped: (N, C, H, W), float32 in [0, 1].
 
     Raises:
-        BenchError: the imputation does not fit the problem.
+        BenchError: the imputation does not fit the problem, or is not finite.
     """
     if not np.issubdtype(imputed.dtype, np.floating):
         raise BenchError(f"the imputation holds {imputed.dtype.name}, not floating-point numbers")
     if imputed.shape != posed.truth.shape:
         raise BenchError(f"the imputation is {imputed.shape}, the problem {posed.truth.shape}")
+    if not np.isfinite(imputed).all():
+        raise BenchError("the imputation holds NaN or infinite values")
     seen = posed.truth.astype(np.float32) / 255
     return np.where(posed.observed, seen, np.clip(imputed, 0, 1)).astype(np.float32)

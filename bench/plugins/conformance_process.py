@@ -25,7 +25,7 @@ from bench.imputer import Checkpoints, FitContext, Imputer, Interrupted, NoCheck
 from bench.plugins.checkpoints import DiskCheckpoints
 from bench.plugins.conformance_messages import Answer, CheckJob, Finished, Status
 from bench.plugins.describe import load_method, one_line
-from bench.plugins.output import check_output
+from bench.plugins.output import checked_output
 from bench.util.processes import Parent
 
 SHAPES = {"grey": (1, 28, 28), "colour": (3, 32, 32)}
@@ -156,7 +156,7 @@ def check_output_of(method: Imputer, images: MaskedImages) -> None:
     if isinstance(imputed, Tensor) and imputed.requires_grad:
         raise Failed("the imputation carries gradients: impute under torch.no_grad()")
     try:
-        check_output(imputed, images)
+        checked_output(imputed, images)
     except ValueError as error:
         raise Failed(str(error)) from error
 

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import os
 import sys
 import time
 import traceback
@@ -30,6 +31,9 @@ from bench.util.text import unknown
 
 IMPORT_SECONDS = 120
 LONGEST_NAME = 60
+HARNESS = Path(__file__).absolute().parents[1]
+LIBRARY = Path(os.__file__).absolute().parent
+"""Where the standard library lies."""
 
 
 def load_method(reference: str) -> type[Imputer]:
@@ -122,11 +126,22 @@ def answer_for(name: str, reference: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's type and message, and the line of the file that raised it."""
+    """An error's type and message, and the author's line that led to it, if there is one."""
     message = " ".join(f"{type(error).__name__}: {error}".split())
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_file()]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_an_author_s(frame.filename)]
     where = f" (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else ""
     return message + where
+
+
+def _is_an_author_s(file: str) -> bool:
+    """Whether it is an author's file: neither the harness's nor the standard library's."""
+    path = Path(file).absolute()
+    if not path.is_file():
+        return False
+    if path.is_relative_to(HARNESS):
+        return path.relative_to(HARNESS).parts[0] == "methods"
+    installed = {"site-packages", "dist-packages"} & {*path.parts}
+    return bool(installed) or not path.is_relative_to(LIBRARY)
 
 
 class Described(BaseModel):

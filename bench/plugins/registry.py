@@ -136,6 +136,8 @@ def find_methods(plugin_files: Iterable[Path] = ()) -> dict[str, Source]:
     for point in entry_points(group=GROUP):
         _add(found, Source(point.name, point.value, _origin(point)))
     for file in plugin_files:
+        if not file.exists():
+            raise BenchError(f"plugin {file} does not exist; give the path of a Python file")
         if not file.is_file() or file.suffix != ".py":
             raise BenchError(f"plugin {file} is not a Python file; give the path of one")
         if file.stem == BASELINES or "." in file.stem:

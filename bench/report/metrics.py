@@ -53,6 +53,9 @@ SCORES = (
     Score(3, "scc", "SCC", "SCC of the imputed test images", False),
 )
 
+SAID_IN_TITLE = re.compile(r"[\s,;:]*[(\[]?\b(lower|higher) is better\b[)\]]?\s*$", re.IGNORECASE)
+"""A direction at the end of a plugin's title."""
+
 
 def scores_of(group: Group) -> tuple[Score, ...]:
     """The paper's three metrics, then those that plugins brought, by name."""
@@ -65,4 +68,7 @@ def _plugin_score(group: Group, number: int, name: str) -> Score:
     metrics = [result.metrics[name] for result in group.results if name in result.metrics]
     title = next((metric.title for metric in metrics if metric.title), name)
     lower = next((one.lower_is_better for one in metrics if one.lower_is_better is not None), None)
+    if lower is not None:
+        # The heading adds the direction, so a title that says it too would say it twice.
+        title = SAID_IN_TITLE.sub("", title) or name
     return Score(number, name, name, title, lower)

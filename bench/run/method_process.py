@@ -27,7 +27,7 @@ from bench.images import MaskedImages
 from bench.imputer import FitContext, Imputer, Interrupted, Progress
 from bench.plugins.checkpoints import DiskCheckpoints
 from bench.plugins.describe import load_method
-from bench.plugins.output import check_output
+from bench.plugins.output import checked_output
 from bench.problem.posing import open_incomplete
 from bench.run import events
 from bench.run.job import MethodJob
@@ -154,8 +154,7 @@ def fit_and_impute(job: MethodJob, parent: Parent, stop: StopRequest) -> events.
     test = open_split(job.incomplete, "test")
     imputed = method.impute(test)
     seconds = time.monotonic() - fitted
-    check_output(imputed, test)
-    found = imputed.detach().cpu().numpy()
+    found = checked_output(imputed, test).detach().cpu().numpy()
     write_atomically(job.output, lambda file: np.save(file, found))
     facts = plain(context.facts)
     cost = events.Cost(

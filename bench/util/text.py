@@ -28,9 +28,18 @@ def file_name(name: str) -> str:
     return safe if len(safe) <= 120 else f"{safe[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, as in "1 cell" or "2 cells"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """One line that refuses a name and offers the nearest known one, or all of them."""
+    """One line that refuses a name and offers the nearest known one, or all of them.
+
+    Capitals count for nothing when the nearest one is looked for.
+    """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
+    folded = {each.casefold(): each for each in names}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1)
+    hint = f"did you mean {folded[near[0]]!r}?" if near else f"known: {', '.join(names) or 'none'}"
     return f"unknown {kind} {name!r}; {hint}"

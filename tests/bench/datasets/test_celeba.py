@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -70,10 +71,43 @@ def test_a_folder_is_read_in_file_order_and_split(celeba_folder: Path, celeba_sl
             np.testing.assert_array_equal(pixels, celeba.crop(image, "x"))
 
 
-@pytest.mark.parametrize("place", ["celeba/img_align_celeba", "img_align_celeba", "celeba", ""])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "celeba/img_align_celeba",
+        "img_align_celeba",
+        "celeba",
+        "",
+        "img_align_celeba/img_align_celeba",
+        "celeba/img_align_celeba/img_align_celeba",
+        "CelebA/Img/img_align_celeba",
+        "CelebA/Img/img_align_celeba/img_align_celeba",
+        "CelebA/img_align_celeba",
+        "Img/img_align_celeba",
+    ],
+)
 def test_where_a_folder_may_be(celeba_slice: Path, tmp_path: Path, place: str) -> None:
     shutil.copytree(celeba_slice, tmp_path / "data" / place, dirs_exist_ok=True)
     assert celeba.locate(tmp_path / "data") == tmp_path / "data" / place
+
+
+@pytest.mark.parametrize("place", ["", "celeba", "CelebA/Img"])
+def test_where_the_archive_may_be(tmp_path: Path, place: str) -> None:
+    (tmp_path / "data" / place).mkdir(parents=True)
+    (tmp_path / "data" / place / celeba.ARCHIVE).touch()
+    assert celeba.locate(tmp_path / "data") == tmp_path / "data" / place / celeba.ARCHIVE
+
+
+def test_a_download_that_gives_no_file_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gdown 4 returns None, without an error, where Google Drive gives no file."""
+    monkeypatch.setitem(sys.modules, "gdown", SimpleNamespace(download=lambda **options: None))
+    with pytest.raises(BenchError) as refused:
+        celeba.download(tmp_path)
+    told = str(refused.value)
+    assert told.startswith(f"{celeba.ARCHIVE} cannot be downloaded (Google Drive gives no file")
+    assert told.endswith(f"get it from {celeba.HOME} and put it in {tmp_path / 'celeba'}")
 
 
 def test_stray_pictures_are_not_celeba(celeba_slice: Path, tmp_path: Path) -> None:

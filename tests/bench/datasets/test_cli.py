@@ -103,8 +103,9 @@ def test_prepare_takes_no_web_page_for_celeba(
 ) -> None:
     import gdown
 
-    def write(id: str, output: str, resume: bool) -> None:
+    def write(id: str, output: str, resume: bool) -> str:
         Path(output).write_bytes(b"<html>too many users</html>")
+        return output
 
     monkeypatch.setattr(gdown, "download", write)
     assert call("prepare", "--dataset", "celeba", "--data-dir", str(tmp_path)) == 1

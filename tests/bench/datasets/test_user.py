@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from bench.datasets import load
+from bench.datasets.decoded import cached_dataset
 from bench.errors import BenchError
 from tests.bench.datasets.conftest import save
 
@@ -165,6 +166,59 @@ def test_train_and_test_without_classes(tmp_path: Path) -> None:
     assert dataset.train_labels is None
 
 
+UPRIGHT: dict[int, Any] = {
+    1: lambda stored: stored,
+    2: np.fliplr,
+    3: lambda stored: stored[::-1, ::-1],
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: stored[::-1, ::-1].T,
+    8: np.rot90,
+}
+"""What is seen of the stored rows, by EXIF orientation (EXIF 2.32, tag 0x0112)."""
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_an_image_is_turned_as_its_exif_says(tmp_path: Path, orientation: int, suffix: str) -> None:
+    folder, plain = tmp_path / "mine", tmp_path / "plain"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name, stored in zip("abcde", images(5), strict=True):
+        for target, tags in ((folder, exif), (plain, Image.Exif())):
+            target.mkdir(exist_ok=True)
+            Image.fromarray(stored).save((target / name).with_suffix(suffix), exif=tags)
+    # JPEG changes the pixels, so those stored are taken from the files without a tag.
+    seen, stored_pixels = load(str(folder)), load(str(plain))
+    for found, kept in ((seen.train, stored_pixels.train), (seen.test, stored_pixels.test)):
+        np.testing.assert_array_equal(found[:, 0], [UPRIGHT[orientation](image[0]) for image in kept])
+
+
+def test_a_copy_that_was_decoded_sideways_is_not_served(tmp_path: Path) -> None:
+    """Earlier versions decoded the images as they are stored, and kept that under this recipe."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    files = [folder / "a.png", folder / "b.png"]
+    for file, stored in zip(files, images(2), strict=True):
+        Image.fromarray(stored).save(file, exif=exif)
+
+    def sideways(target: Path) -> None:
+        np.save(target / "train.npy", images(2)[:1, None])
+        np.save(target / "test.npy", images(2)[1:, None])
+
+    cached_dataset(str(folder), "as they are", files, sideways)
+    np.testing.assert_array_equal(load(str(folder)).test[0, 0], np.rot90(images(2)[1], -1))
+
+
+def test_an_image_with_damaged_exif_is_read_as_it_is_stored(tmp_path: Path) -> None:
+    write(tmp_path / "mine", images(2), ["a.png", "b.png"])
+    Image.fromarray(images(2)[1]).save(tmp_path / "mine" / "b.png", exif=b"Exif\0\0no TIFF header here")
+    np.testing.assert_array_equal(load(str(tmp_path / "mine")).test[0, 0], images(2)[1])
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two classes of grey images."""
@@ -238,9 +292,16 @@ def empty(folder: Path) -> str:
     return "mine holds 0 .png or .jpg images; give at least 2"
 
 
+def single(folder: Path) -> str:
+    shutil.rmtree(folder)
+    save(folder / "0.png", 6, 5)
+    return "mine holds 1 .png or .jpg image; give at least 2"
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
+        single,
         corrupt,
         corrupt_first,
         other_size,

@@ -1,5 +1,6 @@
 """FID against closed forms, general eigenvalues, and torch-fidelity's own command."""
 
+import math
 import tracemalloc
 from typing import Any
 
@@ -96,6 +97,15 @@ def test_a_set_is_at_no_distance_from_itself() -> None:
 def test_rounding_makes_no_distance_negative(seed: int) -> None:
     features = np.random.default_rng(seed).normal(size=(30, 8)) * 1e3
     assert distance(features, features[::-1] * (1 + 1e-15)) >= 0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e200])
+def test_features_without_a_distance_are_no_perfect_score(value: float) -> None:
+    features = np.random.default_rng(6).normal(size=(30, 3))
+    spoilt = features.copy()
+    spoilt[4, 1] = value
+    with np.errstate(all="ignore"), pytest.raises(Unavailable, match="FID needs finite features"):
+        distance(spoilt, features)
 
 
 def test_statistics_are_taken_in_double_precision() -> None:

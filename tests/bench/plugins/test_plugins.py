@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -290,7 +291,10 @@ BROKEN = {
     "abstract": (METHOD.replace("def impute", "def input"), "does not define impute"),
     "setting": (METHOD.replace("bold: bool = False", "bold: list = None"), "setting 'bold' must be int"),
     "no default": (METHOD.replace("value: float = 0.25", "value: float"), "setting 'value' must"),
-    "not finite": (METHOD.replace("0.25", "float('inf')"), "ValueError: Out of range float"),
+    "not finite": (
+        METHOD.replace("0.25", "float('inf')"),
+        "the default of setting 'value' must be a finite number, not inf",
+    ),
     "misnamed preset": (METHOD.replace('"smoke": {"value"', '"smoek": {"value"'), "did you mean 'smoke'"),
     "preset": (METHOD.replace('"smoke": {"value"', '"smoke": {"valeu"'), "'valeu', which is not a field"),
 }
@@ -308,6 +312,23 @@ def test_a_broken_plugin_is_named_with_its_error_and_disturbs_no_other(tmp_path:
         ) as told:
             raise answers[path.stem]  # type: ignore[misc]
         assert str(path) in str(told.value) and "\n" not in str(told.value)
+        # A line of the harness or of the standard library helps no author.
+        lines = re.findall(r"\(line \d+ of (.+?)\)", str(told.value))
+        assert lines in ([], [path.name])
+
+
+def test_the_line_that_is_named_is_the_author_s(tmp_path: Path) -> None:
+    code = "import json\n\ndef more():\n    json.loads('no JSON')\n\nmore()\n"
+    wrong_mask = "import torch\nfrom bench.images import MaskedImages\nMaskedImages(torch.ones(1), None)\n"
+    for name, text, line in (("late", code, 4), ("mask", wrong_mask, 3)):
+        with pytest.raises(BenchError, match=rf"\(line {line} of {name}\.py\)"):
+            described(write(tmp_path, text, name))
+
+
+def test_no_line_is_named_where_a_module_is_missing(tmp_path: Path) -> None:
+    install(tmp_path, "half", {"bench.methods": {"lost": "nowhere_at_all:Lost"}}, "")
+    listed = bench(tmp_path, "methods", "lost")
+    assert "ModuleNotFoundError: No module named 'nowhere_at_all' (nowhere_at_all:Lost" in listed.stdout
 
 
 def test_an_import_that_stalls_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,11 +355,18 @@ def test_a_daemon_that_an_import_starts_does_not_outlive_the_description(tmp_pat
     wait_for(lambda: not psutil.pid_exists(int(started.read_text())), 20)
 
 
-@pytest.mark.parametrize("name", ["absent.py", "folder.py", "notes.txt"])
-def test_a_plugin_that_is_no_python_file_is_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("absent.py", "does not exist"),
+        ("folder.py", "is not a Python file"),
+        ("notes.txt", "is not a Python file"),
+    ],
+)
+def test_a_plugin_that_is_no_python_file_is_refused(tmp_path: Path, name: str, why: str) -> None:
     (tmp_path / "folder.py").mkdir()
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(BenchError, match=f"{name} is not a Python file"):
+    with pytest.raises(BenchError, match=f"{name} {why}"):
         find_methods([tmp_path / name])
 
 

@@ -319,6 +319,26 @@ def test_metrics_of_plugins_have_tables_after_the_papers_three(tmp_path: Path) -
     assert cost.name == "cost"
 
 
+@pytest.mark.parametrize(
+    ("title", "lower", "heading"),
+    [
+        ("SSIM (higher is better)", False, "SSIM (higher is better)"),
+        ("MAE, lower is better", True, "MAE (lower is better)"),
+        ("MAE [Lower is Better]", True, "MAE (lower is better)"),
+        ("MAE", True, "MAE (lower is better)"),
+        ("MAE (lower is better)", None, "MAE (lower is better)"),
+        ("(lower is better)", True, "mae (lower is better)"),
+        ("Is flower is better", True, "Is flower is better (lower is better)"),
+    ],
+)
+def test_a_heading_says_the_direction_once(
+    tmp_path: Path, title: str, lower: bool | None, heading: str
+) -> None:
+    metric = {"value": 0.5, "title": title} | ({} if lower is None else {"lower_is_better": lower})
+    found = tables_of(tmp_path, result("mean", metrics={"mae": metric}))
+    assert [*found.values()][3].title == heading
+
+
 def test_a_plugins_metric_keeps_its_file_whatever_stands_beside_it(tmp_path: Path) -> None:
     def names(folder: str, *metrics: str) -> list[str]:
         document = result("prflow", metrics={name: {"value": 0.1} for name in metrics})

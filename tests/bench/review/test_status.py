@@ -87,9 +87,9 @@ def folder(done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folde
 
 def test_what_was_run_is_done(folder: Folder) -> None:
     title = "own@train=20,test=10 mnist pixel-0.5 seed 0"
-    assert folder.status() == (0, [f"done      {title}", "1 cells: 1 done"])
+    assert folder.status() == (0, [f"done      {title}", "1 cell: 1 done"])
     # Without a grid, all that is stored is looked at, and compared with what would run now.
-    assert folder.call("status") == (0, [f"done      {title}", "1 cells: 1 done"])
+    assert folder.call("status") == (0, [f"done      {title}", "1 cell: 1 done"])
 
 
 def altered(*path: str, to: Any) -> Callable[[dict[str, Any]], object]:
@@ -113,26 +113,26 @@ def test_it_says_how_many_count_by_an_older_key(folder: Folder, monkeypatch: pyt
     folder.change(altered("method", "source", to=older))
     folder.change(altered("key", to=old_key))
     # A method that the shipped table does not know: its old results are outdated.
-    assert folder.status()[1][-1] == "1 cells: 1 outdated"
+    assert folder.status()[1][-1] == "1 cell: 1 outdated"
     known = {"own": Same(stored["method"]["source"], frozenset({older}))}
     monkeypatch.setattr(keys, "same_numbers", lambda: known)
     told = (
         "1 result was stored under an older key; the code that made it gives the same numbers, so it counts."
     )
-    assert folder.status()[1][1:] == ["1 cells: 1 done", told]
+    assert folder.status()[1][1:] == ["1 cell: 1 done", told]
     assert folder.call(f"plan {GRID} --methods own")[1][0].startswith("done")
     before = (folder.cell / "result.json").read_bytes()
     assert folder.call(f"run {GRID} --methods own --device cpu")[0] == 0
     assert (folder.cell / "result.json").read_bytes() == before
     known["own"] = Same("ast:0", frozenset({older}))
-    assert folder.status()[1][-1] == "1 cells: 1 outdated"
+    assert folder.status()[1][-1] == "1 cell: 1 outdated"
 
 
 def test_a_result_of_something_else_says_what_differs(folder: Folder) -> None:
     """All that can differ is tested in tests/bench/grid/test_counting.py."""
     folder.change(altered("method", "settings", "depth", to=2))
     status, lines = folder.status()
-    assert status == 1 and lines[-1] == "1 cells: 1 outdated"
+    assert status == 1 and lines[-1] == "1 cell: 1 outdated"
     assert lines[0].startswith("outdated  own@")
     assert lines[1].strip() == "- setting depth: 2 stored, 3 now" and len(lines) == 3
 
@@ -177,7 +177,7 @@ def test_cells_on_another_disk_that_a_link_leads_to_are_told_of(folder: Folder) 
     (runs / "mnist").rename(folder.path / "disk")
     (runs / "mnist").symlink_to(folder.path / "disk")
     title = "own@train=20,test=10 mnist pixel-0.5 seed 0"
-    assert folder.call("status") == (0, [f"done      {title}", "1 cells: 1 done"])
+    assert folder.call("status") == (0, [f"done      {title}", "1 cell: 1 done"])
     status, lines = folder.call(f"show {folder.cell.relative_to(runs)}")
     assert status == 0 and lines[0] == f"{title}: done"
 
@@ -187,7 +187,7 @@ def test_a_checkout_without_runs_tells_of_the_measured_results(folder: Folder) -
     (folder.path / "results/measured").mkdir()
     (folder.path / "results/runs").rename(folder.path / "results/measured/quick")
     status, lines = folder.call("status")
-    assert status == 0 and lines[-1] == "1 cells: 1 done"
+    assert status == 0 and lines[-1] == "1 cell: 1 done"
     status, lines = folder.call(f"show quick/{cell}")
     assert status == 0 and "own@train=20,test=10 mnist pixel-0.5 seed 0: done" in lines
     assert folder.call("show own")[0] == 2
@@ -252,11 +252,11 @@ def planned(folder: Folder, also: str = "") -> tuple[str, list[str]]:
 def test_the_plan_counts_no_failed_cell_as_one_to_run(folder: Folder) -> None:
     folder.change(lambda document: document.update(status="failed", error="no luck", metrics={}))
     again = "`bench run --rerun failed` tries the failed ones again"
-    assert planned(folder) == ("failed", ["1 cells, 0 done, 1 failed, 0 to run", again])
+    assert planned(folder) == ("failed", ["1 cell, 0 done, 1 failed, 0 to run", again])
     # A run tries another failure again: it is none of what would run now.
     folder.change(altered("key", to=ZEROS))
     mark, lines = planned(folder)
-    assert mark == "outdated" and lines[0] == "1 cells, 0 done, 1 to run"
+    assert mark == "outdated" and lines[0] == "1 cell, 0 done, 1 to run"
 
 
 def test_the_plan_looks_at_the_deadline_and_the_precision_that_are_asked_for(folder: Folder) -> None:
@@ -272,7 +272,7 @@ def test_the_plan_looks_at_the_deadline_and_the_precision_that_are_asked_for(fol
     ):
         done = int(mark == "done")
         marked, lines = planned(folder, given)
-        assert marked == mark and lines[0] == f"1 cells, {done} done, {1 - done} to run"
+        assert marked == mark and lines[0] == f"1 cell, {done} done, {1 - done} to run"
 
 
 def test_the_plan_counts_cells_that_run_at_a_time_once(folder: Folder) -> None:

@@ -54,6 +54,17 @@ context.report(Progress(epoch=-1, epochs=10**400, step=3, steps=10**400, losses=
 time.sleep(1)
 """
 
+SLY = """
+class Sly(torch.Tensor):
+    def isfinite(self):
+        return torch.ones(1, dtype=torch.bool)
+def impute(images):
+    found = torch.full(images.pixels.shape, 0.5)
+    found[3, 0, 5:9] = float("nan")
+    return found.as_subclass(Sly)
+self.impute = impute
+"""
+
 GROWING = """
 held = []
 for _ in range(400):
@@ -186,6 +197,17 @@ def test_a_scoring_that_takes_too_long_says_what_helps(bench: Bench, tmp_path: P
         "scoring did not end within 4 s and was ended; `bench prepare --dataset mnist` gets the judge ready "
         "ahead of time, and a --timeout above 4 allows it more"
     )
+
+
+def test_nan_that_slips_past_the_check_fails_its_own_cell(bench: Bench) -> None:
+    bench.plugin(SLY.strip(), "sly")
+    bench.plugin()
+    status, output = bench.run("--methods", "sly,constant")
+    assert status == 1 and "JSON" not in output
+    results = bench.by_method()
+    assert results["sly"]["status"] == "failed" and len(results["sly"]["key"]) > 10
+    assert results["sly"]["error"] == "scoring: BenchError: the imputation holds NaN or infinite values"
+    assert results["constant"]["status"] == "ok"
 
 
 def test_failures_are_kept_and_rerun_failed_tries_just_those(bench: Bench) -> None:

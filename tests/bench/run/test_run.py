@@ -204,7 +204,7 @@ def status_of(process: int) -> str:
         (["--device", "abacus"], "device 'abacus' cannot be used here"),
         (["--train", "70000"], "mnist has 60000 train images; 70000 were asked for"),
         (["--dataset", "minst"], "mnist"),
-        (["--plugin", "nowhere.py"], "plugin nowhere.py is not a Python file"),
+        (["--plugin", "nowhere.py"], "plugin nowhere.py does not exist"),
         (["--results", "constant.py/below"], "constant.py/below: Not a directory; choose another folder"),
     ],
 )
