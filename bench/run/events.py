@@ -8,6 +8,7 @@ process tells the process that watches it `Stage`, `Progress` and, last, a `Cell
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
@@ -27,6 +28,9 @@ from bench.util.text import clean
 
 MOST = 10**15
 """No fit takes more steps, and no model has more parameters."""
+
+MOST_LOSSES = 100
+"""No more losses of one report are passed on: each of them is shown on one line."""
 
 
 Kind = TypeVar("Kind")
@@ -245,10 +249,12 @@ def whole(value: Any) -> int:
     return number if 0 <= number <= MOST else 0
 
 
-def losses_of(given: Mapping[Any, Any]) -> dict[str, float]:
-    """A method's losses by name; what is no number is left out."""
-    losses = {}
-    for name, loss in given.items():
+def losses_of(given: Any) -> dict[str, float]:
+    """A method's losses by name; what is no number is left out, and so is what comes after `MOST_LOSSES`."""
+    losses: dict[str, float] = {}
+    if not isinstance(given, Mapping):
+        return losses
+    for name, loss in itertools.islice(given.items(), MOST_LOSSES):
         with contextlib.suppress(TypeError, ValueError, OverflowError):
-            losses[_encodable(str(name))] = float(loss)
+            losses[_encodable(str(name))[:100]] = float(loss)
     return losses
