@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from bench.run.facts import LARGEST_FACTS, LONGEST_TEXT, size_of
 from bench.util.text import clean
 
 MOST = 10**15
@@ -41,17 +42,22 @@ class NoEvent(ValueError):
 
 
 def _finite(value: Any) -> Any:
-    """Refuse NaN and infinity, which no JSON holds."""
+    """Refuse NaN and infinity, which no JSON holds, and more than a result holds."""
     try:
-        json.dumps(value, allow_nan=False)
+        size = size_of(value)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"it holds what no JSON can hold ({error})") from None
+    if size > LARGEST_FACTS + LONGEST_TEXT:
+        raise ValueError(f"it takes {size:,} characters, and a result holds {LARGEST_FACTS:,}")
     return value
 
 
 def _encodable(value: Any) -> Any:
-    """Replace what no file can hold of a text: half of a character that Python writes in two parts."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+    """Cut a text that is too long.
+
+    What no file can hold, half of a character that Python writes in two parts, is replaced.
+    """
+    return value[:LONGEST_TEXT].encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 Text = Annotated[str, BeforeValidator(_encodable)]
