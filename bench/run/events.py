@@ -1,8 +1,8 @@
 """What the processes of a run tell each other, typed, and checked where it comes in.
 
-A method's process tells its cell's process `Begun`, `Progress` and, last, a `MethodOutcome`. The cell's
-process tells the process that watches it `Stage`, `Progress` and, last, a `CellOutcome`, `Stopped` or
-`Refused`. The watching process tells the run what has become of the cell: an `End`.
+A method's process tells its cell's process `Begun`, `Progress`, `Fitted` and, last, a `MethodOutcome`.
+The cell's process tells the process that watches it `Stage`, `Progress` and, last, a `CellOutcome`, `Stopped`
+or `Refused`. The watching process tells the run what has become of the cell: an `End`.
 """
 
 from __future__ import annotations
@@ -74,6 +74,12 @@ class Begun(_Message):
     """The method's process is ready: the fit begins."""
 
     kind: Literal["begun"] = "begun"
+
+
+class Fitted(_Message):
+    """The fit is over: the imputation begins."""
+
+    kind: Literal["fitted"] = "fitted"
 
 
 class Progress(_Message):
@@ -185,7 +191,7 @@ class Held(_Message):
 News = Progress | Stage
 End = Stored | Kept | Held | Stopped | Refused
 Told = News | End
-MethodEvent = Begun | Progress | MethodOutcome
+MethodEvent = Begun | Progress | Fitted | MethodOutcome
 CellEvent = Stage | Progress | CellOutcome | Stopped | Refused
 
 _METHOD: TypeAdapter[MethodEvent] = TypeAdapter(Annotated[MethodEvent, Field(discriminator="kind")])

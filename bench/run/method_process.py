@@ -146,6 +146,7 @@ def fit_and_impute(job: MethodJob, parent: Parent, stop: StopRequest) -> events.
     started = time.monotonic()
     method.fit(open_split(job.incomplete, "train"), context)
     fitted = time.monotonic()
+    parent.tell(events.Fitted())
     stop.listening = False
     test = open_split(job.incomplete, "test")
     imputed = method.impute(test)

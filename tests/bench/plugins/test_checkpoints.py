@@ -130,7 +130,10 @@ UNREADABLE: dict[str, tuple[Any, str]] = {
         r"a tensor of layout sparse_coo \(at /kept\); give tensor.to_dense",
     ),
     "compressed": (torch.zeros(3, 3).to_sparse_csr(), "a tensor of layout sparse_csr"),
-    "complex": (torch.zeros(3, dtype=torch.complex128), "a tensor of torch.complex128 .*; give torch.view_as_real"),
+    "complex": (
+        torch.zeros(3, dtype=torch.complex128),
+        "a tensor of torch.complex128 .*; give torch.view_as_real",
+    ),
     "quantized": (torch.quantize_per_tensor(torch.ones(3), 1.0, 0, torch.qint8), "a quantized tensor"),
     "nested": (torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), "a nested tensor"),
     "no data": (torch.zeros(3, device="meta"), "a tensor without data"),
