@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -11,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from bench.util.files import write_atomically, write_json
 
 KEPT = 2
+
+LONGEST_INTEGER = 10_000
+"""Bits. Python does not read a longer number from JSON."""
 
 
 class DiskCheckpoints:
@@ -88,22 +93,71 @@ def _take_out(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """The value as JSON, each tensor replaced by a reference into `tensors`.
 
     Dicts become lists of pairs, because an optimiser's keys are numbers and JSON's are not.
+
+    Raises:
+        TypeError: the value could not be read back.
     """
     if isinstance(value, Tensor):
+        _refuse_unreadable(value, path)
         # Numbered, since different keys may spell one path ("a/b", or "a" then "b"; 1 and "1").
-        name = f"{len(tensors)} {path}"
+        name = f"{len(tensors)} {path}".encode(errors="replace").decode()
         # A copy: safetensors refuses tensors that share memory.
         tensors[name] = value.detach().to("cpu", copy=True).contiguous()
         return {"tensor": name}
     if isinstance(value, Mapping):
-        return {"items": [[key, _take_out(item, f"{path}/{key}", tensors)] for key, item in value.items()]}
+        return {
+            "items": [
+                [_key(key, path), _take_out(item, f"{path}/{key}", tensors)] for key, item in value.items()
+            ]
+        }
     if isinstance(value, list | tuple):
         return [_take_out(item, f"{path}/{place}", tensors) for place, item in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(value)}
+    if isinstance(value, int) and value.bit_length() > LONGEST_INTEGER:
+        raise _cannot_hold(f"a whole number of more than {LONGEST_INTEGER} bits", path, "give a text")
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(f"a checkpoint cannot hold a {type(value).__name__} (at {path or 'the top'})")
+    raise _cannot_hold(f"a {type(value).__name__}", path, "give tensors, numbers, texts, lists or dicts")
+
+
+def _key(key: Any, path: str) -> Any:
+    """A key of a dict, if it can be read back."""
+    if isinstance(key, int) and key.bit_length() > LONGEST_INTEGER:
+        raise _cannot_hold(f"a key of more than {LONGEST_INTEGER} bits", path, "give a text")
+    if key is None or isinstance(key, bool | int | str) or (isinstance(key, float) and math.isfinite(key)):
+        return key
+    raise _cannot_hold(f"the key {key!r:.100}", path, "give keys that are texts or numbers")
+
+
+def _refuse_unreadable(tensor: Tensor, path: str) -> None:
+    """Raises TypeError if a tensor could not be read back as it is."""
+    if tensor.is_nested:
+        raise _cannot_hold("a nested tensor", path, "give a list of tensors")
+    if tensor.layout != torch.strided:
+        layout = str(tensor.layout).removeprefix("torch.")
+        raise _cannot_hold(f"a tensor of layout {layout}", path, "give tensor.to_dense()")
+    if tensor.is_meta:
+        raise _cannot_hold("a tensor without data (device meta)", path, "give one with data")
+    if tensor.is_quantized:
+        raise _cannot_hold("a quantized tensor", path, "give tensor.dequantize()")
+    if not _readable(tensor.dtype):
+        advice = "give torch.view_as_real(tensor)" if tensor.is_complex() else "give another dtype"
+        raise _cannot_hold(f"a tensor of {tensor.dtype}", path, advice)
+
+
+@functools.cache
+def _readable(dtype: torch.dtype) -> bool:
+    """Whether safetensors writes such a tensor and reads it again; its versions differ in that."""
+    try:
+        data = safetensors.torch.save({"": torch.empty(4, dtype=dtype)})
+        return safetensors.torch.load(data)[""].dtype == dtype
+    except Exception:
+        return False
+
+
+def _cannot_hold(what: str, path: str, advice: str) -> TypeError:
+    return TypeError(f"a checkpoint cannot hold {what} (at {path or 'the top'}); {advice}")
 
 
 def _put_back(plain: Any, tensors: Mapping[str, Tensor]) -> Any:

@@ -68,6 +68,8 @@ def run_method(
             elif isinstance(event, events.Begun):
                 limits.begin()
                 parent.tell(events.Stage(name="fitting"))
+            elif isinstance(event, events.Fitted):
+                limits.fitted()
             else:
                 parent.tell(event)
     except events.NoEvent as error:

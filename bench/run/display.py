@@ -26,7 +26,7 @@ class _Console(Console):
 
 
 class Display:
-    """Shows where a run stands.
+    """Shows where a run stands. A line that cannot be shown is left out: the run goes on.
 
     Args:
         cells: how many cells there are.
@@ -65,20 +65,24 @@ class Display:
                 self.line(f"{heading}: started")
             yield CellDisplay(self, heading, None)
             return
-        if not self._bar.tasks:
-            self._bar.start()
-        task = self._bar.add_task(heading, total=None, where="starting")
+        task = None
+        with suppress(Exception):
+            if not self._bar.tasks:
+                self._bar.start()
+            task = self._bar.add_task(heading, total=None, where="starting")
         try:
             yield CellDisplay(self, heading, task)
         finally:
-            self._bar.remove_task(task)
-            if not self._bar.tasks:
-                self._bar.stop()
+            with suppress(Exception):
+                if task is not None:
+                    self._bar.remove_task(task)
+                if not self._bar.tasks:
+                    self._bar.stop()
 
     def line(self, text: str) -> None:
         """Print one line that stays."""
         # The line may hold what a plugin says of its failure.
-        with suppress(OSError):
+        with suppress(Exception):
             self.console.print(clean(text))
 
 
@@ -93,10 +97,11 @@ class CellDisplay:
         self._shown = time.monotonic()
 
     def __call__(self, event: events.News) -> None:
-        if isinstance(event, events.Progress):
-            self._show(event)
-        elif self.task is not None:
-            self.display._bar.update(self.task, completed=0, total=None, where=event.name)
+        with suppress(Exception):
+            if isinstance(event, events.Progress):
+                self._show(event)
+            elif self.task is not None:
+                self.display._bar.update(self.task, completed=0, total=None, where=event.name)
 
     def _show(self, progress: events.Progress) -> None:
         now = time.monotonic()

@@ -1,13 +1,14 @@
 """What the processes of a run tell each other, typed, and checked where it comes in.
 
-A method's process tells its cell's process `Begun`, `Progress` and, last, a `MethodOutcome`. The cell's
-process tells the process that watches it `Stage`, `Progress` and, last, a `CellOutcome`, `Stopped` or
-`Refused`. The watching process tells the run what has become of the cell: an `End`.
+A method's process tells its cell's process `Begun`, `Progress`, `Fitted` and, last, a `MethodOutcome`.
+The cell's process tells the process that watches it `Stage`, `Progress` and, last, a `CellOutcome`, `Stopped`
+or `Refused`. The watching process tells the run what has become of the cell: an `End`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
@@ -23,10 +24,14 @@ from pydantic import (
     model_validator,
 )
 
+from bench.run.facts import LARGEST_FACTS, LONGEST_TEXT, size_of
 from bench.util.text import clean
 
 MOST = 10**15
 """No fit takes more steps, and no model has more parameters."""
+
+MOST_LOSSES = 100
+"""No more losses of one report are passed on: each of them is shown on one line."""
 
 
 Kind = TypeVar("Kind")
@@ -37,17 +42,22 @@ class NoEvent(ValueError):
 
 
 def _finite(value: Any) -> Any:
-    """Refuse NaN and infinity, which no JSON holds."""
+    """Refuse NaN and infinity, which no JSON holds, and more than a result holds."""
     try:
-        json.dumps(value, allow_nan=False)
+        size = size_of(value)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"it holds what no JSON can hold ({error})") from None
+    if size > LARGEST_FACTS + LONGEST_TEXT:
+        raise ValueError(f"it takes {size:,} characters, and a result holds {LARGEST_FACTS:,}")
     return value
 
 
 def _encodable(value: Any) -> Any:
-    """Replace what no file can hold of a text: half of a character that Python writes in two parts."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+    """Cut a text that is too long.
+
+    What no file can hold, half of a character that Python writes in two parts, is replaced.
+    """
+    return value[:LONGEST_TEXT].encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 Text = Annotated[str, BeforeValidator(_encodable)]
@@ -64,6 +74,12 @@ class Begun(_Message):
     """The method's process is ready: the fit begins."""
 
     kind: Literal["begun"] = "begun"
+
+
+class Fitted(_Message):
+    """The fit is over: the imputation begins."""
+
+    kind: Literal["fitted"] = "fitted"
 
 
 class Progress(_Message):
@@ -175,7 +191,7 @@ class Held(_Message):
 News = Progress | Stage
 End = Stored | Kept | Held | Stopped | Refused
 Told = News | End
-MethodEvent = Begun | Progress | MethodOutcome
+MethodEvent = Begun | Progress | Fitted | MethodOutcome
 CellEvent = Stage | Progress | CellOutcome | Stopped | Refused
 
 _METHOD: TypeAdapter[MethodEvent] = TypeAdapter(Annotated[MethodEvent, Field(discriminator="kind")])
@@ -245,10 +261,12 @@ def whole(value: Any) -> int:
     return number if 0 <= number <= MOST else 0
 
 
-def losses_of(given: Mapping[Any, Any]) -> dict[str, float]:
-    """A method's losses by name; what is no number is left out."""
-    losses = {}
-    for name, loss in given.items():
+def losses_of(given: Any) -> dict[str, float]:
+    """A method's losses by name; what is no number is left out, and so is what comes after `MOST_LOSSES`."""
+    losses: dict[str, float] = {}
+    if not isinstance(given, Mapping):
+        return losses
+    for name, loss in itertools.islice(given.items(), MOST_LOSSES):
         with contextlib.suppress(TypeError, ValueError, OverflowError):
-            losses[_encodable(str(name))] = float(loss)
+            losses[_encodable(str(name))[:100]] = float(loss)
     return losses

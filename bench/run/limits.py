@@ -36,18 +36,37 @@ class Limits:
         self._method = method
         self._seconds = math.inf if timeout is None else timeout + grace(timeout)
         self._latest = time.monotonic() + STARTUP_SECONDS + self._seconds
+        self._begun: float | None = None
+        self._fitted: float | None = None
         self._bytes = math.inf if memory is None else memory * 1e9
         self.outcome: MethodOutcome | None = None
 
     def begin(self) -> None:
         """Start the clock: the fit begins now. What came before, as slow as its disk, is not the method's."""
-        self._latest = time.monotonic() + self._seconds
+        self._begun = time.monotonic()
+        self._latest = self._begun + self._seconds
+
+    def fitted(self) -> None:
+        """Note that the fit is over. If the process is late from now on, the imputation took the time."""
+        self._fitted = time.monotonic()
+
+    def _why_late(self) -> str:
+        """Which part of the process took the time."""
+        now = time.monotonic()
+        if self._begun is None:
+            return "its process did not get ready to fit in time and was ended"
+        if self._fitted is None:
+            return "it did not stop at its deadline and was ended"
+        return (
+            f"its fit ended after {self._fitted - self._begun:.1f} s; its imputation did not end within "
+            f"{now - self._fitted:.1f} s after that and was ended"
+        )
 
     def check(self) -> None:
         """End the process if it is beyond a limit."""
         if time.monotonic() > self._latest:
+            error = self._why_late()
             self._method.show_stack()
-            error = "it did not stop at its deadline and was ended"
             self.outcome = MethodOutcome(status="timeout", error=error)
         elif self._bytes < math.inf and resident_bytes() > self._bytes:
             # The resident memory may be that of files, which the kernel can take back. To tell is slow.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
-import math
 import os
 import resource
 import signal
@@ -18,7 +17,6 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,14 +28,12 @@ from bench.plugins.describe import load_method
 from bench.plugins.output import checked_output
 from bench.problem.posing import open_incomplete
 from bench.run import events
+from bench.run.facts import facts_of
 from bench.run.job import MethodJob
 from bench.run.limits import limit_memory
 from bench.util.failures import failure
 from bench.util.files import CannotWrite, write_atomically
 from bench.util.processes import STOP_SECONDS, Parent
-
-DEEPEST = 20
-"""How deep the facts of a fit may be nested; what lies deeper is dropped."""
 
 DEAF_SECONDS = 2.0
 """How long a method that never asks whether to stop may go on after it was told to."""
@@ -150,13 +146,14 @@ def fit_and_impute(job: MethodJob, parent: Parent, stop: StopRequest) -> events.
     started = time.monotonic()
     method.fit(open_split(job.incomplete, "train"), context)
     fitted = time.monotonic()
+    parent.tell(events.Fitted())
     stop.listening = False
     test = open_split(job.incomplete, "test")
     imputed = method.impute(test)
     seconds = time.monotonic() - fitted
     found = checked_output(imputed, test).detach().cpu().numpy()
     write_atomically(job.output, lambda file: np.save(file, found))
-    facts = plain(context.facts)
+    facts = facts_of(context.facts)
     cost = events.Cost(
         fit_seconds=checkpoints.seconds_before + fitted - started,
         steps=events.whole(facts.pop("steps", 0)),
@@ -165,24 +162,6 @@ def fit_and_impute(job: MethodJob, parent: Parent, stop: StopRequest) -> events.
         parameters=events.whole(facts.pop("parameters", 0)),
     )
     return events.MethodOutcome(status="ok", cost=cost, fit=facts)
-
-
-def plain(value: Any, depth: int = 0) -> Any:
-    """What a method tells of itself, as JSON can hold it; a fit is not lost for a fact that JSON cannot."""
-    if depth > DEEPEST:
-        return None
-    if isinstance(value, dict):
-        return {plain(str(name)): plain(item, depth + 1) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item, depth + 1) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, int):
-        return value if abs(value) < 2**63 else None
-    if value is None:
-        return None
-    text = value if isinstance(value, str) else str(value)[:200]
-    return text.encode(errors="replace").decode()
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -36,6 +36,7 @@ class Presence:
         # A lock is seen by all processes of one running system that reach the folder by the same mount.
         self._place = f"{socket.gethostname()} {_boot()} {folder.stat().st_dev} ".encode()
         self._mine = self._place + secrets.token_hex(8).encode()
+        self._begun, self._beaten = False, 0.0
         self._over = threading.Event()
         self._beats = threading.Thread(target=self._beat, daemon=True)
 
@@ -70,6 +71,7 @@ class Presence:
             except OSError:
                 self._file.unlink()
                 raise
+        self._begun, self._beaten = True, _now()
         self._beats.start()
         return True
 
@@ -92,14 +94,29 @@ class Presence:
         """Remove the mark, if it is still ours."""
         self._over.set()
         self._beats.join()
-        if self.stands:
+        if (self._read() or b"").startswith(self._mine):
             with contextlib.suppress(OSError):
                 self._file.unlink()
 
     @property
     def stands(self) -> bool:
-        """Whether the mark is still ours. If this machine slept, another may have taken the folder over."""
-        return (self._read() or b"").startswith(self._mine)
+        """Whether the folder is still ours. If this machine slept, another may have taken it over.
+
+        A mark that somebody deleted, or moved away with the folder, is put back. If it was not changed for
+        so long that another machine could have taken the folder over, and left it again, it is not.
+        """
+        left = self._read()
+        if left is None and self._begun and _now() - self._beaten < SILENT_SECONDS:
+            left = self._put_back()
+        return (left or b"").startswith(self._mine)
+
+    def _put_back(self) -> bytes | None:
+        """Make the mark anew; the mark that stands then, since another process may be quicker."""
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with self._file.open("xb", buffering=0) as file:
+                file.write(self._content(0))
+        return self._read()
 
     @property
     def elsewhere(self) -> bool:
@@ -129,6 +146,7 @@ class Presence:
             # Written in place and with a fixed length: nobody reads half a mark, and no removed one returns.
             with contextlib.suppress(OSError), self._file.open("r+b", buffering=0) as file:
                 file.write(self._content(number))
+                self._beaten = _now()
 
     def _content(self, number: int) -> bytes:
         return self._mine + f" {number:09}\n".encode()
@@ -138,6 +156,11 @@ class Presence:
             return self._file.read_bytes()
         except OSError:
             return None
+
+
+def _now() -> float:
+    """Seconds of a clock that goes on while this machine sleeps, if it has one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _boot() -> str:

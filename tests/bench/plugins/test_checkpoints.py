@@ -118,3 +118,45 @@ def test_the_time_of_all_processes_adds_up(tmp_path: Path, monkeypatch: pytest.M
         checkpoints.save({"step": 1})
         # What is done after the newest checkpoint is done again, and counts once.
         clock[0] += lost
+
+
+UNREADABLE: dict[str, tuple[Any, str]] = {
+    "tuple key": ({(1, 2): torch.zeros(1)}, r"the key \(1, 2\) \(at /kept\); give keys that are texts"),
+    "infinite key": ({float("inf"): 1}, "the key inf"),
+    "long key": ({10**5000: 1}, "a key of more than 10000 bits"),
+    "long number": (10**5000, "a whole number of more than 10000 bits"),
+    "sparse": (
+        torch.zeros(3, 3).to_sparse(),
+        r"a tensor of layout sparse_coo \(at /kept\); give tensor.to_dense",
+    ),
+    "compressed": (torch.zeros(3, 3).to_sparse_csr(), "a tensor of layout sparse_csr"),
+    "complex": (
+        torch.zeros(3, dtype=torch.complex128),
+        "a tensor of torch.complex128 .*; give torch.view_as_real",
+    ),
+    "quantized": (torch.quantize_per_tensor(torch.ones(3), 1.0, 0, torch.qint8), "a quantized tensor"),
+    "nested": (torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), "a nested tensor"),
+    "no data": (torch.zeros(3, device="meta"), "a tensor without data"),
+    "small floats": (torch.empty(4, dtype=torch.float8_e8m0fnu), "a tensor of torch.float8_e8m0fnu"),
+    "a set": ({1}, r"a set \(at /kept\); give tensors, numbers"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_could_not_be_read_back_is_refused_when_it_is_saved(name: str, tmp_path: Path) -> None:
+    value, why = UNREADABLE[name]
+    checkpoints = DiskCheckpoints(tmp_path)
+    checkpoints.save({"step": 1})
+    for save in (checkpoints.save, lambda state: checkpoints.put("best", state)):
+        with pytest.raises(TypeError, match=f"a checkpoint cannot hold {why}") as caught:
+            save({"kept": value})
+        assert "\n" not in str(caught.value)
+    assert DiskCheckpoints(tmp_path).load() == {"step": 1}
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.bfloat16, torch.uint16, torch.bool, torch.float64])
+def test_tensors_that_can_be_read_back_are_kept(dtype: torch.dtype, tmp_path: Path) -> None:
+    state = {"a\ud800": torch.ones(3).to(dtype)}
+    DiskCheckpoints(tmp_path).save(state)
+    found = DiskCheckpoints(tmp_path).load()
+    assert found is not None and same(found, state)

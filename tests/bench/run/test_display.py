@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from bench.run.display import Display
-from bench.run.events import Progress
+from bench.run.events import Progress, Stage
 
 
 def test_speed_and_time_left_are_shown_once_they_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,3 +46,29 @@ def test_a_fit_that_does_not_say_how_long_it_is_or_goes_back_is_shown(
                 now += 20
                 shown(Progress(epoch=0, epochs=0, step=step, steps=steps, losses={"J": float("nan")}))
         assert "J nan" in printed.getvalue() or terminal
+
+
+class _Broken(Console):
+    """A console that cannot show anything."""
+
+    def print(self, *objects: object, **how: object) -> None:
+        raise ValueError("no width")
+
+    def get_time(self) -> float:
+        raise OverflowError("int too large to convert to float")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_cannot_be_shown_ends_nothing(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    display = Display(1, _Broken(file=io.StringIO(), force_terminal=terminal))
+    reached = False
+    with display.cell(1, "odd") as shown:
+        for step in (1, 2):
+            now += 20
+            shown(Progress(epoch=0, epochs=0, step=step, steps=9, losses={}))
+        shown(Stage(name="scoring"))
+        display.line("done")
+        reached = True
+    assert reached

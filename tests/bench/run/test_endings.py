@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -179,6 +180,23 @@ def test_facts_that_no_json_can_hold_do_not_cost_the_fit(ended: tuple[Bench, int
     result = ended[0].by_method()["facts"]
     assert result["cost"]["steps"] == 0
     assert result["fit"] == {"best": None, "model": "ReLU()"}
+
+
+def test_an_imputation_that_takes_too_long_is_told_from_a_fit_that_does(bench: Bench) -> None:
+    bench.plugin(
+        "self.impute = lambda images: time.sleep(600)\nwhile not context.out_of_time: time.sleep(0.1)"
+    )
+    assert bench.run("--timeout", "2")[0] == 1
+    (result,) = bench.results()
+    assert result["status"] == "timeout"
+    told = re.fullmatch(
+        r"its fit ended after (.*) s; its imputation did not end within (.*) s after that and was ended",
+        result["error"],
+    )
+    assert told is not None, result["error"]
+    # Two seconds for the fit, and five for the imputation.
+    fit, imputation = map(float, told.groups())
+    assert 2 <= fit < 4 and 3 < imputation < 8
 
 
 def test_a_scoring_that_takes_too_long_says_what_helps(bench: Bench, tmp_path: Path) -> None:

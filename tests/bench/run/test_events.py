@@ -92,3 +92,10 @@ def test_half_a_character_costs_no_outcome() -> None:
     outcome = events.MethodOutcome(status="failed", error="no file b\udc80")
     again = events.read_method_event(json.dumps(outcome.model_dump()).encode())
     assert isinstance(again, events.MethodOutcome) and again.error == "no file b?"
+
+
+def test_losses_that_are_none_or_too_many_cost_no_fit() -> None:
+    assert events.losses_of(None) == events.losses_of([1.0]) == {}
+    many = events.losses_of({f"{number} {'x' * 10_000}": number for number in range(100_000)})
+    assert list(many.values()) == [float(number) for number in range(100)]
+    assert all(len(name) <= 100 for name in many)

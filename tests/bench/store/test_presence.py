@@ -153,3 +153,35 @@ def test_who_leaves_does_not_wait_for_a_machine_that_may_have_ended(
     assert killed.begin()
     with pytest.raises(Held), folder.claimed(lambda: True):
         pass
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_mark_that_is_gone_is_put_back(
+    tmp_path: Path, moved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = CellFolder(tmp_path, Path("cell"))
+    mark = folder.path / ".holder"
+    with folder.claimed():
+        if moved:
+            folder.path.rename(tmp_path / "elsewhere")
+        else:
+            mark.unlink()
+        time.sleep(0.6)
+        assert mark.exists() and not at("there", folder.path, monkeypatch).begin()
+        mark.unlink()
+        folder.write({"status": "failed", "error": "x"})
+    assert (folder.path / "result.json").exists() and not mark.exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_mark_that_went_while_the_machine_slept_stays_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept = at("here", tmp_path, monkeypatch)
+    monkeypatch.setattr(slept, "_beats", threading.Thread(target=lambda: None))
+    assert slept.begin()
+    (tmp_path / ".holder").unlink()
+    awake = presence._now
+    monkeypatch.setattr(presence, "_now", lambda: awake() + 4)
+    assert not slept.stands and not (tmp_path / ".holder").exists()
