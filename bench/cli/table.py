@@ -21,6 +21,7 @@ from bench.cli.stored import (
     write_output,
     writing_output,
 )
+from bench.util.files import read_regular
 
 if TYPE_CHECKING:
     from bench.report.tables import TableSet
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 FORMATS = ("csv", "latex", "markdown")
 WRITTEN = ".written"
 """A file in the output folder that lists the files written there, one path a line."""
+LARGEST_LIST = 10_000_000
 
 
 @click.command(name="table")
@@ -112,7 +114,7 @@ def _remove_earlier(folder: Path, kept: Container[Path]) -> None:
     If the folder of a group stayed when the group is gone, a document would still show its old numbers.
     """
     try:
-        noted = (folder / WRITTEN).read_text(encoding="utf-8", errors="replace").splitlines()
+        noted = read_regular(folder / WRITTEN, LARGEST_LIST).decode(errors="replace").splitlines()
     except OSError:
         return
     for name in noted:

@@ -91,7 +91,7 @@ def locate(data_dir: Path | None = None) -> Path | None:
             if (base / "test_batch").exists():
                 return base
             for official in (base / BATCHES, base / ARCHIVE):
-                if official.exists():
+                if official.is_file():
                     return official
         for base in (given / "cifar10", given):
             if (base / "train" / CLASSES[0]).is_dir() or (
