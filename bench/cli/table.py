@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import results_option
+from bench.cli.options import GivenPath, results_option
 from bench.cli.stored import (
     choose_results,
     comma_separated,
@@ -34,9 +34,7 @@ LARGEST_LIST = 10_000_000
 
 @click.command(name="table")
 @results_option
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="Folder for the files.  [default: RESULTS/tables]"
-)
+@click.option("--output", type=GivenPath(), help="Folder for the files.  [default: RESULTS/tables]")
 @click.option("--compare", type=click.Choice(["published"]), help="Show the paper's numbers beside ours.")
 @click.option(
     "--format",
