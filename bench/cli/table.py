@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,7 +69,8 @@ def command(
     wanted = known_names("format", comma_separated(formats), FORMATS)
     chosen = choose_results(stored_below(results), preset, datasets, methods)
     sets = build_tables(grouped(chosen), compare is not None)
-    console = Console(highlight=False, emoji=False, markup=False)
+    # If this is left open, FORCE_COLOR puts sequences for a terminal into files.
+    console = Console(force_terminal=sys.stdout.isatty(), highlight=False, emoji=False, markup=False)
     for one in sets:
         print_tables(one, console)
     say_rekeyed(result for one in sets for result in one.group.results)

@@ -67,3 +67,14 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_word(bench: Bench, c
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert (process.stderr.read(), process.wait()) == ("", 1)
+
+
+def test_a_file_gets_no_sequences_for_a_terminal_even_if_colour_is_forced(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(bench.folder / "results" / "runs", result("one"))
+    _, plain = bench.call("table")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("CLICOLOR_FORCE", "1")
+    assert bench.call("table") == (0, plain)
+    assert "\x1b" not in plain and "one" in plain

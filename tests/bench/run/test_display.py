@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import time
 
 import pytest
@@ -46,3 +47,15 @@ def test_a_fit_that_does_not_say_how_long_it_is_or_goes_back_is_shown(
                 now += 20
                 shown(Progress(epoch=0, epochs=0, step=step, steps=steps, losses={"J": float("nan")}))
         assert "J nan" in printed.getvalue() or terminal
+
+
+def test_a_log_holds_no_sequences_for_a_terminal_even_if_colour_is_forced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys, "stderr", printed := io.StringIO())
+    display = Display(1)
+    with display.cell(1, "one") as shown:
+        shown(Progress(epoch=1, epochs=2, step=1, steps=2, losses={}))
+    display.line("[1/1] one: done")
+    assert printed.getvalue() == "[1/1] one: started\n[1/1] one: done\n"
