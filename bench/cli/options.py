@@ -39,7 +39,8 @@ class GivenPath(click.Path):
                 self.fail(
                     f"{value} cannot be used ({error.strerror}); choose another path.", parameter, context
                 )
-        return path
+        checked: Path = super().convert(path, parameter, context)
+        return checked
 
 
 data_dir_option = click.option(
