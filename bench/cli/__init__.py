@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -34,6 +36,9 @@ COMMANDS = {
 
 
 NOT_SUPPORTED = "bench supports Linux and macOS, and not Windows; on Windows, run it inside WSL"
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 class LazyGroup(click.Group):
@@ -71,7 +76,10 @@ def cli(debug: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line. Exit status 0: all done; 1: some cells have no result; 2: the call was wrong."""
+    """Run the command line. Exit status 0: all done; 1: some cells have no result; 2: the call was wrong.
+
+    If the reader of the output goes away, as `head` does, the command ends without a word and with 1.
+    """
     # Before any room is imported: they need modules that Windows does not have.
     if sys.platform == "win32":
         _say(NOT_SUPPORTED)
@@ -84,6 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.reconfigure(errors="replace")
     try:
         status: Any = cli.main(arguments, prog_name="bench", standalone_mode=False)
+        sys.stdout.flush()
     except BenchError as error:
         if "--debug" in arguments:
             raise
@@ -98,7 +107,12 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         if "--debug" in arguments:
             raise
-        _say(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
+        if error.errno == errno.EPIPE:
+            _forget_output()
+            sys.exit(1)
+        place = error.filename or ("the output cannot be written" if error.errno in FULL else "")
+        _say(": ".join(str(part) for part in (place, error.strerror or error) if part))
+        _forget_output()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
@@ -110,4 +124,12 @@ def _say(message: str) -> None:
     """An error on one line, without the terminal sequences that a file's or a plugin's name may hold."""
     from bench.util.text import clean
 
-    click.echo(f"error: {clean(message)}", err=True)
+    with contextlib.suppress(OSError):
+        click.echo(f"error: {clean(message)}", err=True)
+
+
+def _forget_output() -> None:
+    """Drop what could not be printed: Python would try again when it ends, and change the exit status."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from bench.cli.options import GivenPath
 from bench.datasets import BUILT_IN, registered
 from bench.datasets.locations import Listing, data_folder
 from bench.datasets.mnist import PACKAGED
@@ -15,9 +16,7 @@ from bench.util.text import printable
 
 
 @click.command("datasets")
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Folder with the files.  [default: BENCH_DATA]"
-)
+@click.option("--data-dir", type=GivenPath(), help="Folder with the files.  [default: BENCH_DATA]")
 def command(data_dir: Path | None) -> None:
     """List the data sets that can be read: number of images, where the files are found, source, licence."""
     data_folder(data_dir)

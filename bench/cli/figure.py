@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import results_option
+from bench.cli.options import GivenPath, results_option
 from bench.cli.stored import (
     choose_results,
     comma_separated,
@@ -39,9 +39,7 @@ FORMATS = ("png", "pdf")
 @click.command("figure", epilog="Kinds: " + "; ".join(f"{name} ({what})" for name, what in KINDS.items()))
 @click.argument("kinds", nargs=-1, metavar="[KIND]...")
 @results_option
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="Folder for the files.  [default: RESULTS/figures]"
-)
+@click.option("--output", type=GivenPath(), help="Folder for the files.  [default: RESULTS/figures]")
 @filter_options
 @click.option("--rates", help="Only these fractions missing, with commas between.")
 @click.option("--images", help="Which stored test images to show, counted from 0: 3,14,15.")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
+from bench.cli.options import GivenPath
+
 
 @click.command("merge")
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE...")
-@click.option(
-    "--into", "target", required=True, type=click.Path(path_type=Path), help="Folder to copy them to."
-)
+@click.argument("sources", nargs=-1, required=True, type=GivenPath(), metavar="SOURCE...")
+@click.option("--into", "target", required=True, type=GivenPath(), help="Folder to copy them to.")
 def command(sources: tuple[Path, ...], target: Path) -> int:
     """Copy the cells of each SOURCE into one results folder. Cells that are there already are passed over.
 

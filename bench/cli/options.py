@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from pathlib import Path
 from typing import Any
 
 import click
+
+from bench.util.files import expanded
 
 
 class FiniteRange(click.FloatRange):
@@ -19,9 +22,30 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+class GivenPath(click.Path):
+    """A path with "~" replaced. An empty one, or one that no system can follow, is refused."""
+
+    def __init__(self, **checks: Any) -> None:
+        super().__init__(path_type=Path, **checks)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Path:
+        if not str(value):
+            self.fail('the path is empty; the current folder is ".".', parameter, context)
+        path = expanded(value)
+        try:
+            path.stat()
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+                self.fail(
+                    f"{value} cannot be used ({error.strerror}); choose another path.", parameter, context
+                )
+        checked: Path = super().convert(path, parameter, context)
+        return checked
+
+
 data_dir_option = click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     envvar="BENCH_DATA",
     help="Folder in which data sets are looked for first.  [default: BENCH_DATA]",
 )
@@ -40,7 +64,7 @@ RESULTS = Path("results/runs")
 
 results_option = click.option(
     "--results",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     default=RESULTS,
     show_default=True,
     help="Folder with the results.",
@@ -50,7 +74,7 @@ plugin_option = click.option(
     "--plugin",
     "plugins",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     metavar="FILE",
     help="A Python file that defines a method of the same name; can be given several times.",
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from bench.cli.options import GivenPath
 from bench.datasets import BUILT_IN, check_name, load
 from bench.datasets.locations import data_folder
 from bench.errors import BenchError, Unavailable
@@ -19,7 +20,7 @@ from bench.util.text import clean
 @click.option(
     "--dataset", "names", default=",".join(BUILT_IN), show_default=True, help="Names, with commas between."
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder to look in and to download to.")
+@click.option("--data-dir", type=GivenPath(), help="Folder to look in and to download to.")
 def command(names: str, data_dir: Path | None) -> int:
     """Download and decode data sets, and get their judges ready. Exit status 1: some of it failed."""
     if data_dir is not None:

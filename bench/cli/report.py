@@ -6,15 +6,13 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import results_option
+from bench.cli.options import GivenPath, results_option
 from bench.cli.stored import choose_results, filter_options, grouped, stored_below, write_output
 
 
 @click.command("report")
 @results_option
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="Folder for the page.  [default: RESULTS/report]"
-)
+@click.option("--output", type=GivenPath(), help="Folder for the page.  [default: RESULTS/report]")
 @filter_options
 @click.option("--compare", type=click.Choice(["published"]), help="Show the paper's numbers beside ours.")
 @click.option(

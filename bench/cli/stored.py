@@ -11,6 +11,7 @@ import click
 
 from bench.cli.options import RESULTS
 from bench.errors import BenchError
+from bench.util.files import open_regular
 from bench.util.folders import folders_below
 from bench.util.text import unknown
 
@@ -43,7 +44,9 @@ def write_output(path: Path, text: str) -> None:
     content = text.encode(errors="replace")
     with writing_output():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        # The folder may be somebody else's. A pipe in it would block for ever.
+        with open_regular(path, "wb") as file:
+            file.write(content)
 
 
 @contextlib.contextmanager

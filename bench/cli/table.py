@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import results_option
+from bench.cli.options import GivenPath, results_option
 from bench.cli.stored import (
     choose_results,
     comma_separated,
@@ -21,6 +22,7 @@ from bench.cli.stored import (
     write_output,
     writing_output,
 )
+from bench.util.files import read_regular
 
 if TYPE_CHECKING:
     from bench.report.tables import TableSet
@@ -28,13 +30,12 @@ if TYPE_CHECKING:
 FORMATS = ("csv", "latex", "markdown")
 WRITTEN = ".written"
 """A file in the output folder that lists the files written there, one path a line."""
+LARGEST_LIST = 10_000_000
 
 
 @click.command(name="table")
 @results_option
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="Folder for the files.  [default: RESULTS/tables]"
-)
+@click.option("--output", type=GivenPath(), help="Folder for the files.  [default: RESULTS/tables]")
 @click.option("--compare", type=click.Choice(["published"]), help="Show the paper's numbers beside ours.")
 @click.option(
     "--format",
@@ -68,7 +69,8 @@ def command(
     wanted = known_names("format", comma_separated(formats), FORMATS)
     chosen = choose_results(stored_below(results), preset, datasets, methods)
     sets = build_tables(grouped(chosen), compare is not None)
-    console = Console(highlight=False, emoji=False, markup=False)
+    # If this is left open, FORCE_COLOR puts sequences for a terminal into files.
+    console = Console(force_terminal=sys.stdout.isatty(), highlight=False, emoji=False, markup=False)
     for one in sets:
         print_tables(one, console)
     say_rekeyed(result for one in sets for result in one.group.results)
@@ -112,7 +114,7 @@ def _remove_earlier(folder: Path, kept: Container[Path]) -> None:
     If the folder of a group stayed when the group is gone, a document would still show its old numbers.
     """
     try:
-        noted = (folder / WRITTEN).read_text(encoding="utf-8", errors="replace").splitlines()
+        noted = read_regular(folder / WRITTEN, LARGEST_LIST).decode(errors="replace").splitlines()
     except OSError:
         return
     for name in noted:

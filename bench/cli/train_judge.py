@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
+from bench.cli.options import GivenPath
+
 
 @click.command("train-judge")
 @click.argument("dataset")
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Folder with the data.  [default: BENCH_DATA]"
-)
+@click.option("--data-dir", type=GivenPath(), help="Folder with the data.  [default: BENCH_DATA]")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=GivenPath(file_okay=False),
     help="Folder for the weights.  [default: the cache folder]",
 )
 def command(dataset: str, data_dir: Path | None, output: Path | None) -> int:

@@ -90,9 +90,10 @@ def locate(data_dir: Path | None = None) -> Path | None:
         for base in (given, given / "cifar10"):
             if (base / "test_batch").exists():
                 return base
-            for official in (base / BATCHES, base / ARCHIVE):
-                if official.exists():
-                    return official
+            if (base / BATCHES).exists():
+                return base / BATCHES
+            if (base / ARCHIVE).is_file():
+                return base / ARCHIVE
         for base in (given / "cifar10", given):
             if (base / "train" / CLASSES[0]).is_dir() or (
                 base.name == "cifar10" and (base / "train").is_dir()

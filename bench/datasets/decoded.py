@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import struct
@@ -20,6 +21,7 @@ from PIL import Image
 from bench.datasets.dataset import Dataset, Pixels
 from bench.errors import BenchError
 from bench.util.cache import cache_dir, written_whole
+from bench.util.files import open_regular
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 PARTS = ("train", "test", "train_labels", "test_labels")
@@ -125,7 +127,9 @@ def read_image(source: Path | IO[bytes], path: Path | str) -> Image.Image:
         BenchError: it is not a complete image.
     """
     try:
-        with Image.open(source) as image:
+        with contextlib.ExitStack() as stack:
+            opened = stack.enter_context(open_regular(source)) if isinstance(source, Path) else source
+            image = stack.enter_context(Image.open(opened))
             image.load()
             return image
     except (

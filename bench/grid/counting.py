@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.datasets import is_named
 from bench.errors import BenchError
 from bench.grid.cell import PROTOCOL, Cell
 from bench.store.results import Result, upgrade
@@ -177,7 +178,8 @@ def number_at_risk(
                 f"holds a result of {name} {before!r}, not {now!r}, whose folder would be the same; "
                 "choose another --results"
             )
-    known_by_its_path = cell.problem.dataset != cell.dataset
+    # A path may be spelt as the last part of it alone, so the spelling says nothing.
+    known_by_its_path = not is_named(cell.problem.dataset)
     wanted = asked is not None and asked.rerun == "all"
     if known_by_its_path and not wanted and stored.problem.fingerprint not in (None, facts["fingerprint"]):
         return (

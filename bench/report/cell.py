@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.store.results import Metric, Result
+from bench.util.files import open_regular
 from bench.util.text import clean, printable
 
 LOG_LINES = 20
@@ -40,18 +43,21 @@ def log_lines(folder: Path) -> list[str]:
     """The last lines of the cell's log, safe to print; none if there is no log."""
     path = folder / "log.txt"
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - LOG_BYTES))
-            text = file.read().decode(errors="replace")
+        # Behind a link there could be any file of the user.
+        with open_regular(path, follow=False) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_BYTES))
+            text = file.read(LOG_BYTES).decode(errors="replace")
     except OSError:
         return []
     return [printable(line) for line in text.splitlines()[-LOG_LINES:]]
 
 
 def file_lines(folder: Path) -> list[str]:
-    """The files of the cell with their sizes."""
-    found = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
-    return [f"{path.stat().st_size:>13,}  {clean(path.name)}" for path in found]
+    """The regular files of the cell with their sizes."""
+    found = [(path, path.lstat()) for path in sorted(folder.iterdir()) if path.name[0] != "."]
+    return [
+        f"{status.st_size:>13,}  {clean(path.name)}" for path, status in found if stat.S_ISREG(status.st_mode)
+    ]
 
 
 def _section(title: str, facts: Mapping[str, Any]) -> Iterator[str]:

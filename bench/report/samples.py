@@ -12,9 +12,13 @@ from bench.errors import BenchError
 from bench.report.groups import Group
 from bench.report.layout import Line, all_lines
 from bench.store.results import Result
+from bench.util.files import read_arrays
 from bench.util.text import clean
 
 RULE = "evenly spaced over the stored ones, and the same for every method"
+
+LARGEST_BYTES = 500_000_000
+"""The 64 images that a cell keeps take this much if they have three million values each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +76,9 @@ def read_samples(result: Result) -> Samples:
     """
     path = result.path.with_name("samples.npz")
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            index, complete, observed, imputed = (
-                stored[name] for name in ("index", "complete", "observed", "imputed")
-            )
+        index, complete, observed, imputed = read_arrays(
+            path, ("index", "complete", "observed", "imputed"), LARGEST_BYTES
+        )
     except OSError as error:
         raise ValueError(f"samples.npz cannot be read ({error.strerror or 'damaged'})") from error
     except Exception as error:
@@ -88,8 +91,8 @@ def read_samples(result: Result) -> Samples:
         len(shape) == 4
         and shape[0] > 0
         and shape[1] in (1, 3)
-        and (imputed.shape, complete.dtype, imputed.dtype) == (shape, np.uint8, np.uint8)
-        and (observed.shape, observed.dtype) == ((shape[0], 1, *shape[2:]), np.bool_)
+        and (imputed.shape, complete.dtype, imputed.dtype) == (shape, np.dtype(np.uint8), np.dtype(np.uint8))
+        and (observed.shape, observed.dtype) == ((shape[0], 1, *shape[2:]), np.dtype(np.bool_))
         and index.shape == shape[:1]
     )
     if not fits:

@@ -35,7 +35,14 @@ class Display:
 
     def __init__(self, cells: int, console: Console | None = None) -> None:
         self.cells = cells
-        self.console = console or _Console(file=sys.stderr, soft_wrap=True, highlight=False, markup=False)
+        self.console = console or _Console(
+            file=sys.stderr,
+            # If this is left open, FORCE_COLOR fills logs with sequences for a terminal.
+            force_terminal=sys.stderr.isatty(),
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
         self._bar = Progress(
             TextColumn(
                 "{task.description}",

@@ -169,7 +169,9 @@ def peak_memory_mb(device: torch.device) -> float:
     # A method that leaves a GPU alone has not initialised it.
     if device.type == "cuda" and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return torch.cuda.max_memory_allocated(device) / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    # macOS counts bytes, Linux units of 1024 bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def outcome_of(job: MethodJob, parent: Parent, stop: StopRequest) -> events.MethodOutcome:

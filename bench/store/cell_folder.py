@@ -18,11 +18,19 @@ from numpy.typing import NDArray
 from bench.errors import BenchError
 from bench.store.presence import Presence
 from bench.store.provenance import without_places
-from bench.store.results import SCHEMA, fault_of, readable, upgrade
-from bench.util.files import cannot_write, remove_drafts, write_atomically, write_json
+from bench.store.results import LARGEST_BYTES, SCHEMA, fault_of, readable, upgrade
+from bench.util.files import (
+    cannot_write,
+    open_regular,
+    read_regular,
+    remove_drafts,
+    write_atomically,
+    write_json,
+)
 
 LOCK = ".lock"
 SAMPLES = 64
+LARGEST_NOTE = 1_000_000
 OF_A_FIT = ("imputed.npy", "samples.npz", "per-image.npz")
 """The files that a fit leaves beside its result."""
 
@@ -82,7 +90,7 @@ class CellFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             # Opened for writing, because a lock over NFS needs that; "a", so that nothing is emptied.
-            lock = self.lock.open("a")
+            lock = open_regular(self.lock, "ab")
         except OSError as error:
             raise cannot_write(self.path, error) from error
         with lock:
@@ -107,7 +115,7 @@ class CellFolder:
     def running(self) -> bool:
         """Whether a run holds the cell now. Does not wait and writes nothing."""
         try:
-            lock = self.lock.open("rb")
+            lock = open_regular(self.lock)
         except OSError:
             return False
         with lock, contextlib.suppress(BenchError):
@@ -125,7 +133,7 @@ class CellFolder:
         """
         path = self.path / "result.json"
         try:
-            stored = json.loads(path.read_bytes())
+            stored = json.loads(read_regular(path, LARGEST_BYTES))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -138,14 +146,15 @@ class CellFolder:
         """Write the progress of the running cell for other commands to show. Errors are ignored."""
         with contextlib.suppress(OSError):
             draft = self.progress.with_suffix(".draft")
-            draft.write_text(json.dumps(progress))
+            with open_regular(draft, "wb", follow=False) as file:
+                file.write(json.dumps(progress).encode())
             draft.replace(self.progress)
 
     def noted(self) -> dict[str, Any] | None:
         """The progress of a running cell a few seconds ago: its last `progress` or `stage`, by that name."""
         try:
-            noted = json.loads(self.progress.read_text())
-        except (OSError, ValueError):
+            noted = json.loads(read_regular(self.progress, LARGEST_NOTE))
+        except (OSError, ValueError, RecursionError):
             return None
         return noted if isinstance(noted, dict) else None
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from bench.errors import BenchError
 from bench.store.cell_folder import CellFolder
 from bench.store.results import Result, read_result
-from bench.util.files import write_atomically
+from bench.util.files import open_regular, write_atomically
 from bench.util.text import clean, file_name
 
 # Files that a run writes while it works; they are of no use on another machine.
@@ -181,7 +178,8 @@ def copy(step: Step, target: Path) -> None:
         try:
             names = sorted(path.name for path in source.iterdir() if _is_kept(path))
             for name in [*(name for name in names if name != "result.json"), "result.json"]:
-                with _open(source / name) as file:
+                # If a link has replaced a file since it was checked, the link is not followed.
+                with open_regular(source / name, follow=False) as file:
                     write_atomically(folder.path / name, partial(shutil.copyfileobj, file))
         except OSError as error:
             raise BenchError(f"{source} cannot be copied to {folder.path} ({error.strerror})") from error
@@ -189,12 +187,3 @@ def copy(step: Step, target: Path) -> None:
 
 def _is_kept(path: Path) -> bool:
     return path.is_file() and not path.name.startswith(".") and path.name not in UNFINISHED
-
-
-def _open(path: Path) -> IO[bytes]:
-    """Open a plain file. If a link has replaced it since it was checked, the link is not followed."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(0, "not a plain file")
-    return os.fdopen(handle, "rb")

@@ -16,9 +16,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.util.files import open_regular, read_regular
 from bench.util.processes import STOP_SECONDS
 
 BEAT_SECONDS = 5.0
+LARGEST_BYTES = 10_000
 SILENT_SECONDS = STOP_SECONDS + 3 * BEAT_SECONDS
 """After this time without a change, the holder and all processes that it started are gone."""
 LOOK_SECONDS = 0.5
@@ -82,7 +84,7 @@ class Presence:
             self._file.rename(aside)
         except FileNotFoundError:
             return True
-        taken = aside.read_bytes()
+        taken = read_regular(aside, LARGEST_BYTES)
         if taken != left:
             # This is another mark than the one read: a machine took the folder over in between.
             aside.rename(self._file)
@@ -144,7 +146,7 @@ class Presence:
                 continue
             number += 1
             # Written in place and with a fixed length: nobody reads half a mark, and no removed one returns.
-            with contextlib.suppress(OSError), self._file.open("r+b", buffering=0) as file:
+            with contextlib.suppress(OSError), open_regular(self._file, "r+b") as file:
                 file.write(self._content(number))
                 self._beaten = _now()
 
@@ -153,7 +155,7 @@ class Presence:
 
     def _read(self) -> bytes | None:
         try:
-            return self._file.read_bytes()
+            return read_regular(self._file, LARGEST_BYTES)
         except OSError:
             return None
 

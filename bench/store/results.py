@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from bench.errors import BenchError
 from bench.store.keys import rekeyed
+from bench.util.files import read_arrays, read_regular
 from bench.util.folders import folders_below
 from bench.util.text import clean, printable
 
@@ -220,9 +222,9 @@ class Result(_Part):
         import numpy as np
 
         try:
-            with np.load(self.path.with_name("per-image.npz"), allow_pickle=False) as stored:
-                names, scores = stored["metrics"].tolist(), stored["scores"]
-            row = scores[names.index(metric)].astype(np.float64)
+            path = self.path.with_name("per-image.npz")
+            names, scores = read_arrays(path, ("metrics", "scores"), LARGEST_BYTES)
+            row = scores[names.tolist().index(metric)].astype(np.float64)
         except Exception:
             # A damaged archive can raise nearly anything.
             return None
@@ -325,10 +327,10 @@ def read_result(path: Path) -> Result:
         ValueError: the file cannot be read, is cut off, or is not a result that can be read; one line.
     """
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise ValueError(f"is larger than {LARGEST_BYTES:,} bytes, more than any result has")
-        content = path.read_bytes()
+        content = read_regular(path, LARGEST_BYTES)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise ValueError(f"is larger than {LARGEST_BYTES:,} bytes, more than any result has") from error
         raise ValueError(f"cannot be read ({error.strerror})") from error
     try:
         document = json.loads(content)

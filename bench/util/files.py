@@ -1,4 +1,4 @@
-"""Files that are written in one step, so that a reader never sees half of one; and logs that stay small."""
+"""Writes files in one step, reads only regular ones, and keeps logs small."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import contextlib
 import errno
 import json
 import os
+import stat
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 from bench.util.cache import cache_dir
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 LOG_BYTES = 1_000_000
 LAST_BYTES = 4_000
@@ -45,6 +50,84 @@ def expanded(path: Path | str) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise BenchError(f"{path}: no user here has this name; write the whole path") from error
+
+
+def open_regular(path: Path, mode: str = "rb", follow: bool = True) -> IO[bytes]:
+    """Open a regular file, unbuffered if it is written. A pipe or a device never blocks this call.
+
+    Args:
+        mode: as for `open`; binary.
+        follow: whether a link in the place of the file is followed.
+
+    Raises:
+        OSError: it cannot be opened, or is not a regular file.
+    """
+    flags = os.O_NONBLOCK | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
+
+    def opener(name: str, more: int) -> int:
+        handle = os.open(name, flags | more, 0o666)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise irregular
+        return handle
+
+    irregular = OSError(errno.EINVAL, "not a regular file", str(path))
+    try:
+        return open(path, mode, -1 if mode == "rb" else 0, opener=opener)
+    except OSError as error:
+        # So the system refuses to write to a pipe that nobody reads, and to open a socket.
+        if error.errno == errno.ENXIO:
+            raise irregular from error
+        raise
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """The content of a regular file.
+
+    Args:
+        limit: how many bytes it may have.
+
+    Raises:
+        OSError: as `open_regular`, or it is larger.
+    """
+    with open_regular(path) as file:
+        content = b"" if os.fstat(file.fileno()).st_size > limit else file.read(limit + 1)
+        if len(content) > limit or os.fstat(file.fileno()).st_size > limit:
+            raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", str(path))
+    return content
+
+
+def read_arrays(path: Path, names: Sequence[str], limit: int) -> list[NDArray[Any]]:
+    """Some arrays of an .npz file, without Python objects.
+
+    Args:
+        limit: how many bytes the arrays may take in memory together; and the file on the disk.
+
+    Raises:
+        OSError: as `read_regular`.
+        Exception: of nearly any kind, if the archive is damaged or foreign.
+    """
+    import numpy as np
+
+    with open_regular(path) as file:
+        too_large = OSError(errno.EFBIG, f"its arrays are larger than {limit:,} bytes", str(path))
+        if os.fstat(file.fileno()).st_size > limit:
+            raise too_large
+        with np.load(file, allow_pickle=False) as stored:
+            # What the archive says is the most that is unpacked, also if it lies.
+            if sum(stored.zip.getinfo(f"{name}.npy").file_size for name in names) > limit:
+                raise too_large
+            arrays = [_array(stored, name) for name in names]
+    return arrays
+
+
+def _array(stored: np.lib.npyio.NpzFile, name: str) -> NDArray[Any]:
+    """One array. Raises ValueError if it has no bytes a number: it could claim any count of them."""
+    # With the suffix, no other member can be meant than the one whose size was looked at.
+    array: NDArray[Any] = stored[f"{name}.npy"]
+    if not array.dtype.itemsize:
+        raise ValueError(f"{name} has no content")
+    return array
 
 
 def refuse_unwritable(folder: Path) -> None:
@@ -127,7 +210,8 @@ class CappedLog:
         self._file: IO[bytes] | None = None
         with contextlib.suppress(OSError):
             full = path.exists() and path.stat().st_size > size // 2
-            self._file = path.open("wb" if full else "ab", buffering=0)
+            # Behind a link there could be any file of the user.
+            self._file = open_regular(path, "wb" if full else "ab", follow=False)
         self._room = size - self._end_size - (self._file.tell() if self._file else 0)
         self._end: deque[bytes] = deque()
         self._held = 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from bench.datasets import load
 from bench.datasets.decoded import cached_dataset
 from bench.errors import BenchError
 from tests.bench.datasets.conftest import save
+from tests.strange_files import within
 
 SIDES = st.integers(4, 8)
 
@@ -322,3 +324,11 @@ def test_an_unfit_folder_is_refused(folder: Path, spoil: Any) -> None:
     with pytest.raises(BenchError) as caught:
         load(str(folder))
     assert fault in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_pipe_among_the_images_is_refused_at_once(tmp_path: Path) -> None:
+    for number in range(4):
+        save(tmp_path / "pics" / f"{number}.png", seed=number)
+    os.mkfifo(tmp_path / "pics" / "4.png")
+    with within(20), pytest.raises(BenchError, match=r"4\.png is not a complete image"):
+        load(str(tmp_path / "pics"))

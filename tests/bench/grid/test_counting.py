@@ -166,6 +166,7 @@ def test_without_the_data_the_rest_is_compared() -> None:
 
 
 OWN = replace(CELL, problem=replace(CELL.problem, dataset="pictures/mine"))
+HERE = replace(CELL, problem=replace(CELL.problem, dataset="mine"))
 OF_MINE = altered("cell", "dataset", to="mine")
 OTHERS = both(OF_MINE, altered("problem", "fingerprint", to=ZEROS))
 
@@ -185,6 +186,7 @@ OTHERS = both(OF_MINE, altered("problem", "fingerprint", to=ZEROS))
         (OTHERS, OWN, Asked("failed"), "replace it with --rerun"),
         (OTHERS, OWN, Asked("all"), None),
         (both(OF_MINE, altered("problem", to={})), OWN, None, None),
+        (OTHERS, HERE, None, "holds a result of other images that are called mine too"),
     ],
 )
 def test_a_number_of_something_else_is_at_risk(

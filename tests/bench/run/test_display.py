@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import time
 
 import pytest
@@ -72,3 +73,15 @@ def test_what_cannot_be_shown_ends_nothing(terminal: bool, monkeypatch: pytest.M
         display.line("done")
         reached = True
     assert reached
+
+
+def test_a_log_holds_no_sequences_for_a_terminal_even_if_colour_is_forced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys, "stderr", printed := io.StringIO())
+    display = Display(1)
+    with display.cell(1, "one") as shown:
+        shown(Progress(epoch=1, epochs=2, step=1, steps=2, losses={}))
+    display.line("[1/1] one: done")
+    assert printed.getvalue() == "[1/1] one: started\n[1/1] one: done\n"
