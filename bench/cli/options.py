@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class GivenPath(click.Path):
                 self.fail(
                     f"{value} cannot be used ({error.strerror}); choose another path.", parameter, context
                 )
-        checked: Path = super().convert(path, parameter, context)
+        checked = Path(os.fsdecode(super().convert(path, parameter, context)))
         return checked
 
 
