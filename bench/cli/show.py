@@ -21,7 +21,7 @@ def command(cell: str, plugins: tuple[Path, ...], data_dir: Path | None, results
     CELL is DATASET/MECHANISM-RATE/METHOD/seed-N, as below the results, or the path of the cell's folder. Exit
     status 1: the cell is not done.
     """
-    from bench.report.cell import file_lines, log_lines, result_lines
+    from bench.report.cell import failed_rerun, file_lines, log_lines, result_lines
     from bench.review.lookup import find_cell
     from bench.review.status import of_folder
 
@@ -33,6 +33,9 @@ def command(cell: str, plugins: tuple[Path, ...], data_dir: Path | None, results
     if standing.result is not None:
         for line in result_lines(standing.result):
             click.echo(line)
+    failed = failed_rerun(folder)
+    if failed is not None:
+        click.echo(f"a later run failed; the number above stayed: {failed}")
     for title, lines in (("files", file_lines(folder)), ("end of the log", log_lines(folder))):
         if lines:
             click.echo(title)

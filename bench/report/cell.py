@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.store.results import Metric, Result
+from bench.store.cell_folder import FAILED_RERUN
+from bench.store.results import Metric, Result, read_result
 from bench.util.files import open_regular
 from bench.util.text import clean, printable
 
@@ -37,6 +38,15 @@ def result_lines(result: Result) -> Iterator[str]:
     if result.traceback:
         yield "traceback"
         yield from (f"  {printable(line)}" for line in result.traceback.splitlines())
+
+
+def failed_rerun(folder: Path) -> str | None:
+    """Why a run failed after an earlier one had given the cell its number; None if none did."""
+    try:
+        result = read_result(folder / FAILED_RERUN)
+    except ValueError:
+        return None
+    return clean(result.error or result.status)
 
 
 def log_lines(folder: Path) -> list[str]:

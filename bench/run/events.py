@@ -169,10 +169,15 @@ class Refused(_Message):
 
 
 class Stored(_Message):
-    """The cell was run, and its result is stored."""
+    """The cell was run, and its result is stored.
+
+    Attributes:
+        number_kept: the run failed, and the number of an earlier run stays; the failure is noted beside it.
+    """
 
     kind: Literal["stored"] = "stored"
     result: dict[str, Any]
+    number_kept: bool = False
 
 
 class Kept(_Message):

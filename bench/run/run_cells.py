@@ -182,7 +182,9 @@ class _Run:
             self._display.line(f"{heading}: stopped; the same command {advice}")
         else:
             self.missing += end.result["status"] != "ok"
-            self._display.line(f"{heading}: {summary(end.result, isinstance(end, events.Kept))}")
+            told = summary(end.result, isinstance(end, events.Kept))
+            kept = isinstance(end, events.Stored) and end.number_kept
+            self._display.line(f"{heading}: {told}{NUMBER_KEPT if kept else ''}")
             self._tell_reasons(end.result)
             if self._ended is not None:
                 self._ended(cell.path, end.result)
@@ -194,6 +196,9 @@ class _Run:
             if metric.get("value") is None and told not in self._reasons:
                 self._reasons.add(told)
                 self._display.line(told)
+
+
+NUMBER_KEPT = " (the number that was stored before stays)"
 
 
 def summary(result: Mapping[str, Any], kept: bool) -> str:

@@ -98,9 +98,13 @@ def _run(job: Job, folder: CellFolder, report: Report, stop: Stop) -> events.End
         result = _known_before(cell, posed) | outcome.document()
         result.setdefault("provenance", _provenance_without(machine))
         result["provenance"] |= {"command": job.command, "timeout": machine.timeout}
-        folder.adopt_fresh()
-        folder.write(result)
-    return events.Stored(result=result)
+        number_kept = result["status"] != "ok" and (document or {}).get("status") == "ok"
+        if number_kept:
+            folder.note_failed_rerun(result)
+        else:
+            folder.adopt_fresh()
+            folder.write(result)
+    return events.Stored(result=result, number_kept=number_kept)
 
 
 def _outcome(

@@ -31,6 +31,8 @@ from bench.util.files import (
 LOCK = ".lock"
 SAMPLES = 64
 LARGEST_NOTE = 1_000_000
+FAILED_RERUN = "failed-rerun.json"
+"""The result of a run that failed after an earlier one had given a number."""
 OF_A_FIT = ("imputed.npy", "samples.npz", "per-image.npz")
 """The files that a fit leaves beside its result."""
 
@@ -174,8 +176,19 @@ class CellFolder:
             result.clear()
             result.update(known, status="failed", error=f"its result could not be read back: {fault}")
         write_json(self.path / "result.json", {"schema": SCHEMA, **_for_others(result)})
+        (self.path / FAILED_RERUN).unlink(missing_ok=True)
         if result["status"] == "ok" and "stopped" not in result.get("fit", {}):
             self.discard_checkpoints()
+
+    def note_failed_rerun(self, result: dict[str, Any]) -> None:
+        """Keep the stored number and its files, and write beside them how the last run failed.
+
+        Raises:
+            Held: as `write`.
+        """
+        self._still_held()
+        self.empty_fresh()
+        write_json(self.path / FAILED_RERUN, {"schema": SCHEMA, **_for_others(result)})
 
     def _still_held(self) -> None:
         """Raises Held if another machine has taken the claimed cell over."""

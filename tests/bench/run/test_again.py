@@ -238,3 +238,28 @@ def test_the_reader_of_a_run_may_go(bench: Bench) -> None:
     run.stdout.close()
     run.wait(timeout=200)
     assert len(bench.results()) == 2
+
+
+@pytest.mark.parametrize("way", ["too little memory", "a typo", "killed"])
+def test_a_failed_rerun_leaves_the_stored_number(bench: Bench, way: str) -> None:
+    bench.plugin()
+    run = ("--methods", "constant")
+    assert bench.run(*run)[0] == 0
+    cell = bench.cell()
+    before = {
+        path.name: path.read_bytes() for path in cell.iterdir() if path.suffix in (".npy", ".npz", ".json")
+    }
+    assert {*before} == {"imputed.npy", "samples.npz", "per-image.npz", "result.json"}
+    if way == "a typo":
+        bench.plugin("raise NameError('typo')")
+    if way == "killed":
+        bench.plugin("os.kill(os.getpid(), 9)")
+    status, output = bench.run(*run, "--rerun", *(["--memory", "0.01"] if way == "too little memory" else []))
+    assert status == 1
+    assert "(the number that was stored before stays)" in output
+    assert {name: (cell / name).read_bytes() for name in before} == before
+    assert json.loads((cell / "failed-rerun.json").read_bytes())["status"] != "ok"
+    assert "a later run failed; the number above stayed" in bench.call("show", str(cell))[1]
+    bench.plugin()
+    assert bench.run(*run, "--rerun")[0] == 0
+    assert not (cell / "failed-rerun.json").exists()
