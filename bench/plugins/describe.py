@@ -34,6 +34,8 @@ LONGEST_NAME = 60
 HARNESS = Path(__file__).absolute().parents[1]
 LIBRARY = Path(os.__file__).absolute().parent
 """Where the standard library lies."""
+IMPORTABLE = str(Path(__file__).with_name("importable"))
+"""The folder in which processes that a plugin starts find its module."""
 
 
 def load_method(reference: str) -> type[Imputer]:
@@ -51,6 +53,7 @@ def load_method(reference: str) -> type[Imputer]:
         assert spec is not None and spec.loader is not None
         # Last, so that no file beside a plugin takes the place of an installed package.
         sys.path.append(str(Path(reference).parent))
+        _let_its_processes_import(reference)
         module = importlib.util.module_from_spec(spec)
         sys.modules[PLUGIN] = module
         # The folder stays on the path, because `fit` too may import what lies beside the plugin.
@@ -72,6 +75,15 @@ def load_method(reference: str) -> type[Imputer]:
     if inspect.isabstract(found):
         raise TypeError(f"{found.__name__} does not define {' and '.join(sorted(found.__abstractmethods__))}")
     return found
+
+
+def _let_its_processes_import(file: str) -> None:
+    """Let each process that a plugin starts import the plugin's module too, whether it is forked or not."""
+    os.environ["BENCH_PLUGIN"] = str(Path(file).resolve())
+    # What multiprocessing and joblib start takes over sys.path; any other Python reads the environment.
+    sys.path.append(IMPORTABLE)
+    given = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = f"{given}{os.pathsep}{IMPORTABLE}" if given else IMPORTABLE
 
 
 def description_of(name: str, method: type[Imputer], code: Code) -> dict[str, Any]:
