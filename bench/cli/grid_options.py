@@ -11,10 +11,12 @@ import click
 from click.core import ParameterSource
 
 from bench.cli.options import plugin_option
+from bench.datasets import is_named
 from bench.errors import BenchError
 from bench.grid.grid import Grid, Override
 from bench.grid.suites import Suite, read_suite
 from bench.plugins.presets import DEFAULT_PRESET, PRESETS
+from bench.util.files import expanded
 
 ORIGINS = {
     ParameterSource.COMMANDLINE: "command line",
@@ -69,6 +71,36 @@ class CommaSeparated(click.ParamType[Any]):
             raise BenchError(f"{self.what} {part!r} is not a {kind}; give them with commas between") from None
 
 
+class DataSets(CommaSeparated):
+    """Names and paths of data sets with commas between. A path that exists may hold commas too."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        """As `CommaSeparated.convert`. A part that is a data set by itself is not joined to the next one."""
+        if isinstance(value, str):
+            parts = value.split(",")
+            value = []
+            while parts:
+                count = len(parts)
+                while count > 1 and not _exists(",".join(parts[:count]).strip()):
+                    count -= 1
+                first = parts[0].strip()
+                if count > 1 and (is_named(first) or (first and _exists(first))):
+                    count = 1
+                value.append(",".join(parts[:count]).strip())
+                parts = parts[count:]
+        return super().convert(value, param, ctx)
+
+
+def _exists(path: str) -> bool:
+    """Whether there is such a file or folder. No system takes a long list of names for a path."""
+    try:
+        return expanded(path).exists()
+    except OSError:
+        return False
+
+
 def _take_suite(context: click.Context, parameter: click.Parameter, given: str | None) -> Suite | None:
     """Let what the suite holds stand where the command line gives nothing."""
     if given is None:
@@ -95,7 +127,7 @@ OPTIONS = (
     click.option(
         "--dataset",
         "datasets",
-        type=CommaSeparated(str, "data set"),
+        type=DataSets(str, "data set"),
         help="Names or paths of data sets, with commas between.",
     ),
     click.option(

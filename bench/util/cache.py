@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,14 +19,31 @@ def cache_dir() -> Path:
     return Path(os.environ.get("BENCH_CACHE") or platformdirs.user_cache_dir("bench"))
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, if there is none. Who may write the cache may write the folders in it too."""
+    if folder.is_dir():
+        return
+    cache = cache_dir()
+    if cache in folder.parents:
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        # If another user was quicker, the folder has its mode from there.
+        with contextlib.suppress(PermissionError):
+            folder.chmod(stat.S_IMODE(cache.stat().st_mode) & ~stat.S_ISVTX)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 @contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
     """A folder to fill in. It is moved to `folder` in one step when the block ends without an error.
 
     If another process was quicker, its folder stays and ours is deleted.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    make_folder(folder.parent)
+    # Made by hand, because `tempfile` lets nobody else read what it makes.
+    draft = folder.parent / f".{folder.name}-{secrets.token_hex(4)}"
+    draft.mkdir()
     try:
         yield draft
         # Without this, a crash of the machine could leave a complete folder of empty files.

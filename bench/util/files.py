@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import secrets
 import stat
 import tempfile
 from collections import deque
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from bench.errors import BenchError
-from bench.util.cache import cache_dir
+from bench.util.cache import cache_dir, make_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,17 +163,18 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         CannotWrite: the disk is full, or this user may not write there. The old file is then unchanged.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        make_folder(path.parent)
+        # Made by hand, because `tempfile` lets nobody else read what it makes, whatever the umask is.
+        draft = path.parent / f".{path.name}-{secrets.token_hex(4)}"
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with os.fdopen(handle, "wb") as file:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(draft).chmod(0o644)
-            Path(draft).replace(path)
+            draft.replace(path)
         except BaseException:
-            Path(draft).unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise cannot_write(path, error) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli.grid_options import DataSets
 from tests.bench.command import Bench
 from tests.bench.report.stored import result, store
 
@@ -78,3 +79,14 @@ def test_a_file_gets_no_sequences_for_a_terminal_even_if_colour_is_forced(
     monkeypatch.setenv("CLICOLOR_FORCE", "1")
     assert bench.call("table") == (0, plain)
     assert "\x1b" not in plain and "one" in plain
+
+
+def test_a_path_may_hold_commas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("my,own pictures", "a", "b", "a,b"):
+        (tmp_path / name).mkdir()
+    read = DataSets(str, "data set")
+    assert read.convert("mnist,my,own pictures,a", None, None) == ("mnist", "my,own pictures", "a")
+    assert read.convert("a, b", None, None) == ("a", "b")
+    assert read.convert("gone,mnist,", None, None) == ("gone", "mnist")
+    assert len(read.convert(",".join(f"data{number}" for number in range(100)), None, None)) == 100

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.util.files import CappedLog, open_regular, read_arrays, read_regular
+from bench.util.cache import written_whole
+from bench.util.files import CappedLog, open_regular, read_arrays, read_regular, write_json
 from tests.strange_files import within
 
 
@@ -69,7 +70,7 @@ def test_small_archives_of_large_arrays_are_not_unpacked(tmp_path: Path) -> None
 def test_an_array_whose_numbers_have_no_bytes_is_refused(tmp_path: Path) -> None:
     """A list of them would fill the memory, although they take no room in the file."""
     path = tmp_path / "arrays.npz"
-    np.savez(path, names=np.empty(10**12, dtype="V0"))
+    np.savez(path, names=np.empty(1000, dtype="V0"))
     with pytest.raises(ValueError, match="no content"):
         read_arrays(path, ("names",), 100_000)
 
@@ -81,3 +82,43 @@ def test_a_log_is_not_written_through_a_link(tmp_path: Path) -> None:
     log.write(b"more")
     log.close()
     assert (tmp_path / "mine").read_bytes() == b"mine" and log.last == b"more"
+
+
+@pytest.mark.parametrize(
+    ("umask", "cache", "file", "filled", "between"),
+    [
+        (0o022, 0o777, 0o644, 0o755, 0o777),
+        (0o002, 0o2775, 0o664, 0o2775, 0o2775),
+        (0o022, 0o755, 0o644, 0o755, 0o755),
+        (0o077, 0o700, 0o600, 0o700, 0o700),
+    ],
+)
+def test_who_may_read_and_write_is_the_users_choice(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    umask: int,
+    cache: int,
+    file: int,
+    filled: int,
+    between: int,
+) -> None:
+    """Files follow the umask; in a cache that others may write, they may add to each folder."""
+    root = tmp_path / "cache"
+    root.mkdir()
+    root.chmod(cache)
+    monkeypatch.setenv("BENCH_CACHE", str(root))
+    before = os.umask(umask)
+    try:
+        with written_whole(root / "decoded" / "one") as draft:
+            (draft / "train.npy").write_bytes(b"")
+        write_json(root / "methods" / "one.json", {})
+        write_json(tmp_path / "results" / "result.json", {})
+    finally:
+        os.umask(before)
+
+    def mode(*parts: str) -> int:
+        return tmp_path.joinpath(*parts).stat().st_mode & 0o7777
+
+    assert mode("results", "result.json") == mode("cache", "methods", "one.json") == file
+    assert mode("cache", "decoded") == mode("cache", "methods") == between
+    assert mode("cache", "decoded", "one") == filled
