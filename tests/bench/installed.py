@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.plugins.registry import Description, describe, find_methods
 from tests.plugin_files import code_of
 
 METHOD = code_of("described")
@@ -50,3 +51,13 @@ def bench(
         text=True,
         timeout=300,
     )
+
+
+def write(folder: Path, code: str, name: str = "mine") -> Path:
+    path = folder / f"{name}.py"
+    path.write_text(code)
+    return path
+
+
+def described(path: Path) -> Description:
+    return describe(find_methods([path])[path.stem])
