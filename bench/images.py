@@ -13,6 +13,8 @@ from torch import Tensor
 class MaskedImages:
     """N incomplete images of one size.
 
+    Complete pixels may be given: a copy is kept, without what is missing. The truth cannot leak.
+
     Attributes:
         pixels: (N, C, H, W), uint8; 0 wherever the pixel is missing.
         observed: (N, 1, H, W), bool; True where the pixel is seen. One mask for all channels.
@@ -25,6 +27,22 @@ class MaskedImages:
     observed: Tensor
 
     def __post_init__(self) -> None:
+        self._check()
+        object.__setattr__(self, "pixels", self.pixels * self.observed)
+
+    @classmethod
+    def trusted(cls, pixels: Tensor, observed: Tensor) -> MaskedImages:
+        """As the constructor, for pixels that are 0 wherever they are missing already. Nothing is copied.
+
+        A mapped file stays a mapped file, and batches of a fit cost nothing more.
+        """
+        images = object.__new__(cls)
+        object.__setattr__(images, "pixels", pixels)
+        object.__setattr__(images, "observed", observed)
+        images._check()
+        return images
+
+    def _check(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.dim() != 4:
             raise ValueError(f"pixels must be uint8 (N, C, H, W), not {describe(self.pixels)}")
         if self.observed.dtype != torch.bool or self.observed.dim() != 4:
@@ -40,7 +58,7 @@ class MaskedImages:
 
     def __getitem__(self, index: slice | Tensor) -> MaskedImages:
         """A subset, by slice or by an index tensor of shape (n,)."""
-        return MaskedImages(self.pixels[index], self.observed[index])
+        return MaskedImages.trusted(self.pixels[index], self.observed[index])
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -59,7 +77,7 @@ class MaskedImages:
 
     def to(self, device: torch.device | str) -> MaskedImages:
         """The same images on another device."""
-        return MaskedImages(self.pixels.to(device), self.observed.to(device))
+        return MaskedImages.trusted(self.pixels.to(device), self.observed.to(device))
 
     def batches(self, size: int) -> Iterator[MaskedImages]:
         """The images in order, `size` at a time; the last batch may be smaller."""
