@@ -13,7 +13,7 @@ from torch import Tensor
 class MaskedImages:
     """N incomplete images of one size.
 
-    What a complete image holds at its missing pixels is not kept: it becomes 0 here.
+    Complete pixels may be given: a copy is kept, without what is missing. The truth cannot leak.
 
     Attributes:
         pixels: (N, C, H, W), uint8; 0 wherever the pixel is missing.
@@ -27,15 +27,22 @@ class MaskedImages:
     observed: Tensor
 
     def __post_init__(self) -> None:
-        self._check_form()
-        for start in range(0, len(self), 4096):
-            # In parts, because the images may be a file that does not fit into memory.
-            part = slice(start, start + 4096)
-            if self.pixels[part].masked_fill(self.observed[part], 0).any():
-                object.__setattr__(self, "pixels", self.pixels * self.observed)
-                break
+        self._check()
+        object.__setattr__(self, "pixels", self.pixels * self.observed)
 
-    def _check_form(self) -> None:
+    @classmethod
+    def trusted(cls, pixels: Tensor, observed: Tensor) -> MaskedImages:
+        """As the constructor, for pixels that are 0 wherever they are missing already. Nothing is copied.
+
+        A mapped file stays a mapped file, and batches of a fit cost nothing more.
+        """
+        images = object.__new__(cls)
+        object.__setattr__(images, "pixels", pixels)
+        object.__setattr__(images, "observed", observed)
+        images._check()
+        return images
+
+    def _check(self) -> None:
         for name, given in (("pixels", self.pixels), ("observed", self.observed)):
             if not isinstance(given, Tensor):
                 kind = f"{type(given).__module__}.{type(given).__name__}".removeprefix("builtins.")
@@ -51,21 +58,12 @@ class MaskedImages:
                 f"pixels {tuple(self.pixels.shape)} and observed {tuple(self.observed.shape)} disagree"
             )
 
-    @classmethod
-    def _of_checked(cls, pixels: Tensor, observed: Tensor) -> MaskedImages:
-        """Images that come from checked ones; on a GPU, looking at them again would make each batch wait."""
-        images = object.__new__(cls)
-        object.__setattr__(images, "pixels", pixels)
-        object.__setattr__(images, "observed", observed)
-        images._check_form()
-        return images
-
     def __len__(self) -> int:
         return len(self.pixels)
 
     def __getitem__(self, index: slice | Tensor) -> MaskedImages:
         """A subset, by slice or by an index tensor of shape (n,)."""
-        return self._of_checked(self.pixels[index], self.observed[index])
+        return MaskedImages.trusted(self.pixels[index], self.observed[index])
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -84,7 +82,7 @@ class MaskedImages:
 
     def to(self, device: torch.device | str) -> MaskedImages:
         """The same images on another device."""
-        return self._of_checked(self.pixels.to(device), self.observed.to(device))
+        return MaskedImages.trusted(self.pixels.to(device), self.observed.to(device))
 
     def batches(self, size: int) -> Iterator[MaskedImages]:
         """The images in order, `size` at a time; the last batch may be smaller."""

@@ -18,19 +18,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from bench.imputer import Imputer
 from bench.plugins.own_modules import PLUGIN, own_code, required_packages
 from bench.plugins.presets import PRESETS
 from bench.plugins.source_code import Code
+from bench.plugins.told import LONGEST_NAME, Told, code_of
 from bench.settings import faults, settings_of
 from bench.util.process_tree import end_descendants, inherit_orphans
 from bench.util.processes import Child, Parent
 from bench.util.text import unknown
 
 IMPORT_SECONDS = 120
-LONGEST_NAME = 60
 HARNESS = Path(__file__).absolute().parents[1]
 LIBRARY = Path(os.__file__).absolute().parent
 """Where the standard library lies."""
@@ -87,7 +87,7 @@ def _let_its_processes_import(file: str) -> None:
 
 
 def description_of(name: str, method: type[Imputer], code: Code) -> dict[str, Any]:
-    """What `bench.plugins.registry.Description` holds, as JSON."""
+    """What `bench.plugins.told.Said` holds, as JSON."""
     kinds = {"display_name": str, "citation": str, "baseline": bool, "bfloat16": bool}
     for attribute, kind_of in kinds.items():
         if not isinstance(getattr(method, attribute), kind_of):
@@ -106,7 +106,6 @@ def description_of(name: str, method: type[Imputer], code: Code) -> dict[str, An
             raise TypeError(unknown("preset", preset, PRESETS))
     summary, _, details = (inspect.getdoc(method) or "").partition("\n")
     return {
-        "name": name,
         "display_name": method.display_name or name,
         "summary": summary,
         "details": details.strip(),
@@ -116,25 +115,49 @@ def description_of(name: str, method: type[Imputer], code: Code) -> dict[str, An
         "presets": {key: dict(value) for key, value in method.presets.items()},
         "for_dataset": {key: dict(value) for key, value in method.for_dataset.items()},
         "requires": required_packages(code, method),
-        "source": code.identity,
         "bfloat16": method.bfloat16,
     }
 
 
 def answer_for(name: str, reference: str) -> str:
-    """A method's description as JSON, with what tells whether it still holds; or its error on one line."""
+    """What `bench.plugins.told.Told` holds, as JSON; or the method's error on one line."""
     try:
         method = load_method(reference)
-        code, absent = own_code(method)
+        code, modules = own_code(method)
         answer = {
             "description": description_of(name, method, code),
-            "files": code.files,
-            "digest": code.digest,
-            "absent": absent,
+            "module": method.__module__,
+            "qualname": method.__qualname__,
+            "found": {module: file and str(file) for module, file in modules.found.items()},
+            "loaded": modules.loaded(),
+            "absent": sorted(modules.absent),
         }
         return json.dumps(answer, allow_nan=False)
     except BaseException as error:
         return json.dumps({"error": one_line(error)})
+
+
+def checked(name: str, reference: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """A method's description, with what tells whether it still holds; or its error.
+
+    Its name is the one that users call it by. Its code is read here, since its process could tell anything.
+    """
+    if isinstance(answer.get("error"), str):
+        return {"error": answer["error"]}
+    try:
+        told = Told.model_validate(answer)
+        code = code_of(reference, told)
+    except ValidationError:
+        return {"error": "its process sent something that is not a description"}
+    except Exception as error:
+        # One method's false answer must not cost the others theirs.
+        return {"error": " ".join(f"its code cannot be read: {error}".split())}
+    return {
+        "description": told.description.model_dump() | {"name": name, "source": code.identity},
+        "files": code.files,
+        "digest": code.digest,
+        "absent": told.absent,
+    }
 
 
 def one_line(error: BaseException) -> str:
@@ -164,7 +187,11 @@ class Described(BaseModel):
 
 
 def answer_apart(name: str, reference: str) -> dict[str, Any]:
-    """As `answer_for`, in a fork: a method that ends, blocks or changes its process harms no other."""
+    """Ask a method in a fork, so that it harms no other, and check its answer.
+
+    Returns:
+        As `checked`.
+    """
 
     def answer() -> None:
         Parent().tell(Described(name=name, answer=answer_for(name, reference)))
@@ -182,7 +209,7 @@ def answer_apart(name: str, reference: str) -> dict[str, Any]:
         with suppress(ValueError, RecursionError):
             told = json.loads(Described.model_validate_json(line).answer)
     if isinstance(told, dict):
-        return told
+        return checked(name, reference, told)
     if time.monotonic() > until:
         return {"error": f"its import did not end within {IMPORT_SECONDS} seconds"}
     return {"error": f"its import ended the process (exit status {child.exit_status})"}

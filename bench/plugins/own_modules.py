@@ -55,10 +55,31 @@ def _lies_below(file: str | None, folder: Path) -> bool:
     return path.is_relative_to(folder) and not {"site-packages", "dist-packages"} & {*path.parts}
 
 
+def spec_of(name: str) -> ModuleSpec | None:
+    """Where a module would be loaded from. The packages above it are not imported."""
+    parent = name.rpartition(".")[0]
+    if not parent:
+        try:
+            return importlib.util.find_spec(name)
+        except (ImportError, ValueError, AttributeError):
+            return None
+    folders = _folders(parent)
+    return importlib.machinery.PathFinder.find_spec(name, folders) if folders else None
+
+
+def _folders(package: str) -> list[str]:
+    """The folders that the modules of a package lie in; empty if the name is not a package's."""
+    if package in sys.modules:
+        return list(getattr(sys.modules[package], "__path__", ()))
+    spec = spec_of(package)
+    return list(spec.submodule_search_locations or ()) if spec is not None else []
+
+
 class OwnModules:
     """Finds a method's own modules. Imports nothing.
 
     Attributes:
+        found: the file of each module that was looked for, by its dotted name; None if it is not an own one.
         absent: paths that were looked for and do not exist. If such a file is made later, the method may have
             other code, although no file of today has changed.
     """
@@ -66,14 +87,14 @@ class OwnModules:
     def __init__(self, method: type[Imputer]) -> None:
         self._packages = own_packages(method)
         self._beside = _beside(self._packages)
-        self._found: dict[str, Path | None] = {}
+        self.found: dict[str, Path | None] = {}
         self.absent: set[str] = set()
 
     def file(self, name: str) -> Path | None:
         """The file of an own module by its dotted name; None if there is no such module."""
-        if name not in self._found:
-            self._found[name] = self._search(name) if self._counts(name) else None
-        return self._found[name]
+        if name not in self.found:
+            self.found[name] = self._search(name) if self._counts(name) else None
+        return self.found[name]
 
     def loaded(self) -> list[str]:
         """The names of the own modules that are loaded now, sorted."""
@@ -85,7 +106,7 @@ class OwnModules:
             return True
         if self._beside is None or package in sys.stdlib_module_names or package in ("bench", "__main__"):
             return False
-        spec = self._spec(package)
+        spec = spec_of(package)
         if spec is None:
             self._note_absent(self._beside, package)
             return False
@@ -94,33 +115,15 @@ class OwnModules:
 
     def _search(self, name: str) -> Path | None:
         parent, _, tail = name.rpartition(".")
-        folders = self._folders(parent) if parent else [str(self._beside)] * (self._beside is not None)
+        folders = _folders(parent) if parent else [str(self._beside)] * (self._beside is not None)
         for folder in folders:
             self._note_absent(folder, tail)
         if name in sys.modules:
             file = _file(sys.modules[name])
         else:
-            spec = self._spec(name)
+            spec = spec_of(name)
             file = spec.origin if spec is not None and spec.has_location else None
         return Path(file) if file and Path(file).is_file() else None
-
-    def _spec(self, name: str) -> ModuleSpec | None:
-        """Where a module would be loaded from. The packages above it are not imported."""
-        parent = name.rpartition(".")[0]
-        if not parent:
-            try:
-                return importlib.util.find_spec(name)
-            except (ImportError, ValueError, AttributeError):
-                return None
-        folders = self._folders(parent)
-        return importlib.machinery.PathFinder.find_spec(name, folders) if folders else None
-
-    def _folders(self, package: str) -> list[str]:
-        """The folders that the modules of a package lie in; empty if the name is not a package's."""
-        if package in sys.modules:
-            return list(getattr(sys.modules[package], "__path__", ()))
-        spec = self._spec(package)
-        return list(spec.submodule_search_locations or ()) if spec is not None else []
 
     def _note_absent(self, folder: str | Path, name: str) -> None:
         for path in (Path(folder, f"{name}.py"), Path(folder, name, "__init__.py")):
@@ -128,15 +131,14 @@ class OwnModules:
                 self.absent.add(str(path))
 
 
-def own_code(method: type[Imputer]) -> tuple[Code, list[str]]:
-    """A method's own code, and the paths where more of it could be made later (`OwnModules.absent`).
+def own_code(method: type[Imputer]) -> tuple[Code, OwnModules]:
+    """A method's own code, and where its modules were found.
 
     Own modules that were loaded by other means than an import statement count too, if the import of the
     method has loaded them.
     """
     modules = OwnModules(method)
-    code = read_code(method.__module__, method.__qualname__, modules.file, modules.loaded())
-    return code, sorted(modules.absent)
+    return read_code(method.__module__, method.__qualname__, modules.file, modules.loaded()), modules
 
 
 def required_packages(code: Code, method: type[Imputer]) -> list[str]:

@@ -216,7 +216,10 @@ def _description(name: str, answer: dict[str, Any]) -> Description | BenchError:
     if "error" in answer:
         return BenchError(f"the method {name!r} cannot be loaded: {answer['error']}")
     given = answer["description"]
-    settings = {setting: Setting(**facts) for setting, facts in given["settings"].items()}
+    try:
+        settings = {setting: Setting(**facts) for setting, facts in given["settings"].items()}
+    except TypeError as error:
+        return BenchError(f"the method {name!r} cannot be loaded: its settings are malformed: {error}")
     return Description(**given | {"settings": settings, "requires": tuple(given["requires"])})
 
 

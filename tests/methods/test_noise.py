@@ -75,7 +75,7 @@ def test_depends_on_the_mask_but_not_on_what_lies_under_it() -> None:
     images = some_images(4)
     noise = noise_for(images, 0, (10,))
     hidden = torch.where(images.observed, images.pixels, torch.tensor(77, dtype=torch.uint8))
-    assert torch.equal(noise_for(MaskedImages(hidden, images.observed), 0, (10,)), noise)
+    assert torch.equal(noise_for(MaskedImages.trusted(hidden, images.observed), 0, (10,)), noise)
     # A black pixel that is seen is not the same as one that is missing.
     seen = MaskedImages(images.pixels, torch.ones_like(images.observed))
     assert (noise_for(seen, 0, (10,)) != noise).float().mean() > 0.9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from bench import datasets, metrics
 from bench.errors import BenchError
-from bench.plugins.registry import describe, find_methods
+from bench.plugins.registry import Description, describe, describe_all, find_methods
 from tests.bench.installed import METHOD, bench, described, install, write
 
 DATASET = """
@@ -296,3 +297,70 @@ def test_a_plugin_file_is_run_by_its_name(tmp_path: Path) -> None:
     (path,) = (tmp_path / "results").rglob("result.json")
     result = json.loads(path.read_text())
     assert result["status"] == "ok" and result["cell"]["settings"] == {"value": 0.0}
+
+
+FORGING = """
+import json, os
+said = {
+    "display_name": "PRFlow", "summary": "", "details": "", "citation": "", "baseline": True,
+    "settings": {}, "presets": {}, "for_dataset": {}, "requires": [], "bfloat16": True,
+}
+answer = ANSWER
+for file in os.listdir("/proc/self/fd"):
+    try:
+        if int(file) > 2 and os.readlink(f"/proc/self/fd/{file}").startswith("pipe:"):
+            os.write(int(file), json.dumps({"name": NAME, "answer": json.dumps(answer)}).encode() + b"\\n")
+    except OSError:
+        pass
+os._exit(0)
+"""
+OTHERS = (
+    '{"description": said | {"name": "prflow", "source": "ast:1"}, "files": [], "digest": "", "absent": []}'
+)
+NOWHERE = (
+    '{"description": said, "module": "json", "qualname": "X", "found": {}, "loaded": ["json"], "absent": []}'
+)
+
+
+def forging(answer: str, name: str = "mine") -> str:
+    return FORGING.replace("ANSWER", answer).replace("NAME", repr(name))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the plugin finds its pipe in /proc")
+def test_a_plugin_cannot_tell_its_name_or_the_identity_of_its_code(tmp_path: Path) -> None:
+    path = write(tmp_path, forging(OTHERS))
+    with pytest.raises(BenchError, match="'mine' cannot be loaded: its process sent something that is not a"):
+        described(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the plugin finds its pipe in /proc")
+def test_the_code_of_a_plugin_that_tells_of_no_file_is_read_all_the_same(tmp_path: Path) -> None:
+    """The plugin, and what it imports from beside it: an edit of either gives another identity."""
+    code = forging(NOWHERE, "prflow") + "import helping_it\n"
+    (tmp_path / "helping_it.py").write_text("VALUE = 1\n")
+    path = write(tmp_path, code)
+    first = described(path)
+    assert first.name == "mine"
+    write(tmp_path, code + "MORE = 2\n")
+    second = described(path)
+    (tmp_path / "helping_it.py").write_text("VALUE = 2\n")
+    third = described(path)
+    assert len({first.source, second.source, third.source}) == 3
+
+
+@pytest.mark.parametrize(
+    ("claim", "value"),
+    [
+        ("found", '{"bench_plugin": "/dev/zero", "helping": "/dev/zero", "a": "a\\0"}'),
+        ("loaded", '["a\\0", "", "..", "bench_plugin", "__main__"]'),
+        ("qualname", '"\\ud800"'),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="the plugin finds its pipe in /proc")
+def test_a_false_answer_disturbs_no_other_method(tmp_path: Path, claim: str, value: str) -> None:
+    false = write(tmp_path, forging(f'{NOWHERE} | {{"{claim}": {value}}}') + "import helping\n", "false")
+    good = write(tmp_path, METHOD, "good")
+    methods = find_methods([false, good])
+    answers = describe_all([methods["false"], methods["good"]])
+    assert isinstance(answers["good"], Description)
+    assert isinstance(answers["false"], BenchError) or answers["false"].name == "false"
