@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -122,18 +123,33 @@ def save(path: Path, complete: Complete, facts: Mapping[str, str]) -> None:
     arrays = {"mean": complete.moments.mean, "covariance": complete.moments.covariance[rows, columns]}
     if complete.classes is not None:
         arrays["classes"] = complete.classes.astype(np.min_scalar_type(int(complete.classes.max())))
+    facts = {**facts, "content": _content_of(arrays)}
     # safetensors writes several facts in an arbitrary order; as one, the same statistics give the same file.
-    content = safetensors.numpy.save(arrays, {"facts": json.dumps(dict(facts), sort_keys=True)})
+    content = safetensors.numpy.save(arrays, {"facts": json.dumps(facts, sort_keys=True)})
     write_atomically(path, lambda file: file.write(content))
 
 
+def _content_of(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """A hash of the values, by which a file that was damaged is known."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
+
+
 def load(path: Path, identity: str, count: int, dimensions: int) -> Complete | None:
-    """Read what `save` wrote; None if the file is not there, is damaged, or has another identity."""
+    """Read what `save` wrote; None if the file is not there, is damaged, or has another identity.
+
+    Files of the package may be older than the hash of the content, and are read without it.
+    """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             facts = json.loads((file.metadata() or {}).get("facts", "{}"))
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        if facts["identity"] != identity:
+        content = facts.get("content")
+        hashed = content == _content_of(arrays) or (content is None and path.parent == PACKAGED)
+        if facts["identity"] != identity or not hashed:
             return None
         covariance = np.zeros((dimensions, dimensions))
         covariance[np.tril_indices(dimensions)] = arrays["covariance"]

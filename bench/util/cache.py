@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -15,6 +16,24 @@ import platformdirs
 def cache_dir() -> Path:
     """The user's cache folder for bench, or `BENCH_CACHE` if that is set."""
     return Path(os.environ.get("BENCH_CACHE") or platformdirs.user_cache_dir("bench"))
+
+
+def hashes_of(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file directly in a folder, by the file's name.
+
+    A file that cannot be read has the hash "". A folder that is not there has no files.
+    """
+    if not folder.is_dir():
+        return {}
+    return {path.name: _hash_of(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def _hash_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 @contextmanager
