@@ -6,6 +6,7 @@ package for the judges and data sets that come with it, and is kept in the cache
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from bench.judges.judge import Judge
-from bench.util.cache import cache_dir
+from bench.util.cache import cache_dir, make_read_only
 from bench.util.files import write_atomically
 
 PACKAGED = Path(__file__).parent / "statistics"
@@ -83,6 +84,8 @@ def of_complete(judge: Judge, images: NDArray[np.uint8]) -> Complete:
             return kept
     complete = compute(judge, images)
     save(kept_in / name, complete, {"identity": identity, **facts_of(judge)})
+    with contextlib.suppress(OSError):  # Another process may have removed it.
+        make_read_only(kept_in / name)
     return complete
 
 

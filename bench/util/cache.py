@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
+
+HASHES = "hashes.json"
+"""The file of a folder that says what the others held when they were written."""
 
 
 def cache_dir() -> Path:
@@ -36,18 +41,37 @@ def _hash_of(path: Path) -> str:
         return ""
 
 
+def is_as_written(folder: Path) -> bool:
+    """Whether a folder holds the same as when `written_whole` filled it, nothing less and nothing more."""
+    try:
+        written = json.loads((folder / HASHES).read_text())
+    except (OSError, ValueError):
+        return False
+    found = hashes_of(folder)
+    found.pop(HASHES, None)
+    return bool(written == found)
+
+
+def make_read_only(path: Path) -> None:
+    """Take the right to write to a file from everybody, against accidents: its owner can give it back."""
+    path.chmod(stat.S_IMODE(path.stat().st_mode) & ~0o222)
+
+
 @contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
     """A folder to fill in. It is moved to `folder` in one step when the block ends without an error.
 
-    If another process was quicker, its folder stays and ours is deleted.
+    If another process was quicker, its folder stays and ours is deleted. The files are made read-only, and
+    their hashes are kept beside them for `is_as_written`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield draft
+        (draft / HASHES).write_text(json.dumps(hashes_of(draft), indent=1))
         # Without this, a crash of the machine could leave a complete folder of empty files.
         for file in draft.iterdir():
+            make_read_only(file)
             with file.open("rb") as written:
                 os.fsync(written.fileno())
         try:
