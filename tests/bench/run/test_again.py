@@ -85,7 +85,7 @@ def test_what_is_cleared_from_the_cache_is_posed_again(bench: Bench, tmp_path: P
     assert status == 0, output
     first = only(bench)
     posed = [*(tmp_path / "cache" / "incomplete").glob("*/*"), *(tmp_path / "cache" / "complete").glob("*/*")]
-    assert len(posed) == 8
+    assert len(posed) == 10
     for path in posed:
         path.unlink()
         status, output = bench.run()
