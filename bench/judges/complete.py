@@ -6,11 +6,13 @@ package for the judges and data sets that come with it, and is kept in the cache
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -18,7 +20,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from bench.judges.judge import Judge
-from bench.util.cache import cache_dir
+from bench.util.cache import cache_dir, make_read_only
 from bench.util.files import write_atomically
 
 PACKAGED = Path(__file__).parent / "statistics"
@@ -82,6 +84,8 @@ def of_complete(judge: Judge, images: NDArray[np.uint8]) -> Complete:
             return kept
     complete = compute(judge, images)
     save(kept_in / name, complete, {"identity": identity, **facts_of(judge)})
+    with contextlib.suppress(OSError):  # Another process may have removed it.
+        make_read_only(kept_in / name)
     return complete
 
 
@@ -122,18 +126,33 @@ def save(path: Path, complete: Complete, facts: Mapping[str, str]) -> None:
     arrays = {"mean": complete.moments.mean, "covariance": complete.moments.covariance[rows, columns]}
     if complete.classes is not None:
         arrays["classes"] = complete.classes.astype(np.min_scalar_type(int(complete.classes.max())))
+    facts = {**facts, "content": _content_of(arrays)}
     # safetensors writes several facts in an arbitrary order; as one, the same statistics give the same file.
-    content = safetensors.numpy.save(arrays, {"facts": json.dumps(dict(facts), sort_keys=True)})
+    content = safetensors.numpy.save(arrays, {"facts": json.dumps(facts, sort_keys=True)})
     write_atomically(path, lambda file: file.write(content))
 
 
+def _content_of(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """A hash of the values, by which a file that was damaged is known."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
+
+
 def load(path: Path, identity: str, count: int, dimensions: int) -> Complete | None:
-    """Read what `save` wrote; None if the file is not there, is damaged, or has another identity."""
+    """Read what `save` wrote; None if the file is not there, is damaged, or has another identity.
+
+    Files of the package may be older than the hash of the content, and are read without it.
+    """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             facts = json.loads((file.metadata() or {}).get("facts", "{}"))
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        if facts["identity"] != identity:
+        content = facts.get("content")
+        hashed = content == _content_of(arrays) or (content is None and path.parent == PACKAGED)
+        if facts["identity"] != identity or not hashed:
             return None
         covariance = np.zeros((dimensions, dimensions))
         covariance[np.tril_indices(dimensions)] = arrays["covariance"]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench import datasets
 from bench.errors import BenchError
 from bench.problem.missingness import MECHANISMS
-from bench.util.cache import cache_dir, written_whole
+from bench.util.cache import cache_dir, is_as_written, written_whole
 from bench.util.files import cannot_write
 from bench.util.text import unknown
 
@@ -136,7 +136,8 @@ def choose(problem: Problem, data_dir: Path | None) -> tuple[datasets.Dataset, d
 def pose(problem: Problem, data_dir: Path | None = None) -> PosedProblem:
     """Read the data set, draw the masks, and write complete and incomplete arrays into separate folders.
 
-    The folders lie in the cache. If they are there already, nothing is drawn or written.
+    The folders lie in the cache. If they are there as they were written, nothing is
+    drawn or written; damaged ones are made anew.
 
     Raises:
         BenchError: the data set cannot be read or has fewer images than asked for, or the cache folder cannot
@@ -144,12 +145,10 @@ def pose(problem: Problem, data_dir: Path | None = None) -> PosedProblem:
     """
     dataset, chosen = choose(problem, data_dir)
     complete, incomplete = _folders(problem, dataset, chosen)
-    labelled = dataset.test_labels is not None
-    arrays = [f"{split}-{kind}.npy" for split in ("train", "test") for kind in ("pixels", "observed")]
     try:
-        if _lacks(complete, "train.npy", "test.npy", *["test-labels.npy"] * labelled):
+        if _lacks(complete):
             _write_complete(complete, dataset, chosen)
-        if _lacks(incomplete, *arrays, "facts.json"):
+        if _lacks(incomplete):
             _write_incomplete(incomplete, problem, dataset, chosen)
     except OSError as error:
         raise cannot_write(error.filename or complete.parent, error) from error
@@ -222,28 +221,16 @@ def open_incomplete(folder: Path, split: str) -> tuple[Pixels, NDArray[np.bool_]
     return pixels, observed.reshape(count, 1, height, width)
 
 
-def _lacks(folder: Path, *names: str) -> bool:
+def _lacks(folder: Path) -> bool:
     """Whether a folder must be written. An incomplete or damaged one is removed first."""
     # A folder appears whole, in one step. If it is absent, another process may be about to put it there, so
     # only a folder that was seen is removed.
     if not folder.is_dir():
         return True
-    whole = all(_is_whole(folder / name) for name in names)
+    whole = is_as_written(folder)
     if not whole:
         shutil.rmtree(folder, ignore_errors=True)
     return not whole
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a file is there and not cut off."""
-    try:
-        if path.suffix == ".npy":
-            _open(path)
-        else:
-            json.loads(path.read_text())
-    except (OSError, ValueError, EOFError):
-        return False
-    return True
 
 
 def _write_complete(folder: Path, dataset: datasets.Dataset, chosen: dict[str, NDArray[np.int64]]) -> None:

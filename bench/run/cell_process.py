@@ -17,6 +17,7 @@ from bench.errors import BenchError
 from bench.metrics import score_all
 from bench.metrics.scoring import scoring_of
 from bench.run import events
+from bench.run.guarding import Guard
 from bench.run.job import CellJob, MethodJob
 from bench.run.limits import Limits
 from bench.store.cell_folder import CellFolder
@@ -142,7 +143,9 @@ def run(
         CannotWrite: the disk is full.
     """
     method = job.method
+    guard = Guard(job.posed)
     told, left_behind = run_method(waiting, method, parent, stop)
+    changed = guard.remove_changed()
     if stop.is_set() and told.status != "ok":
         return events.Stopped()
     if told.status == "cannot-write":
@@ -155,6 +158,8 @@ def run(
         fit=told.fit,
         processes_ended=left_behind or None,
     )
+    if changed is not None and outcome.status == "ok":
+        outcome = outcome.model_copy(update={"status": "failed", "error": changed})
     with leaving_when_asked(stop):
         if outcome.status == "ok":
             parent.tell(events.Stage(name="scoring"))

@@ -209,6 +209,7 @@ def test_nothing_found_says_what_to_put_where(tmp_path: Path) -> None:
 def test_a_damaged_copy_in_the_cache_is_named(cifar10_folder: Path, cache: Path) -> None:
     load("cifar10", cifar10_folder)
     (copy,) = (cache / "decoded").iterdir()
+    (copy / "train.npy").chmod(0o600)
     (copy / "train.npy").write_bytes((copy / "train.npy").read_bytes()[:500])
     with pytest.raises(BenchError, match=f"{copy} holds a damaged copy of cifar10; delete"):
         load("cifar10", cifar10_folder)

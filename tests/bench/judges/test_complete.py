@@ -96,8 +96,21 @@ def test_a_torn_file_is_made_again(keep: int, own_cache: Path, seen: list[int]) 
     judge, images = finding.judge_for("mnist"), mnist_pixels("t10k", 30).numpy()
     first = complete.of_complete(judge, images)
     (path,) = (own_cache / "statistics").iterdir()
+    path.chmod(0o600)
     path.write_bytes(path.read_bytes()[:keep])
     assert same(complete.of_complete(judge, images), first)
+    assert same(complete.of_complete(judge, images), first)
+    assert seen == [30, 30]
+
+
+def test_values_that_were_changed_in_a_file_are_not_used(own_cache: Path, seen: list[int]) -> None:
+    judge, images = finding.judge_for("mnist"), mnist_pixels("t10k", 30).numpy()
+    first = complete.of_complete(judge, images)
+    (path,) = (own_cache / "statistics").iterdir()
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1  # One bit of a value: the file can still be read.
+    path.chmod(0o600)
+    path.write_bytes(content)
     assert same(complete.of_complete(judge, images), first)
     assert seen == [30, 30]
 

@@ -51,6 +51,7 @@ def test_the_method_s_folder_holds_nothing_complete(archive: Path) -> None:
     names = sorted(path.name for path in posed.incomplete.iterdir())
     assert names == [
         "facts.json",
+        "hashes.json",
         "test-observed.npy",
         "test-pixels.npy",
         "train-observed.npy",
@@ -106,9 +107,36 @@ def test_a_torn_copy_is_posed_again(archive: Path, name: str) -> None:
     kind, _, file = name.partition("/")
     torn = (posed.complete if kind == "complete" else posed.incomplete) / file
     whole = torn.read_bytes()
+    torn.chmod(0o600)
     torn.write_bytes(whole[:-5])
     pose(Problem(str(archive)))
     assert torn.read_bytes() == whole
+
+
+ARRAYS = ["complete/test.npy", "complete/train.npy", "complete/test-labels.npy"] + [
+    f"incomplete/{split}-{kind}.npy" for split in ("train", "test") for kind in ("pixels", "observed")
+]
+
+
+@pytest.mark.parametrize("name", [*ARRAYS, "incomplete/facts.json", "complete/hashes.json"])
+def test_a_bit_that_was_changed_in_the_cache_is_noticed(archive: Path, name: str) -> None:
+    """The file is as long as before, and can be read."""
+    posed = pose(Problem(str(archive)))
+    kind, _, file = name.partition("/")
+    damaged = (posed.complete if kind == "complete" else posed.incomplete) / file
+    whole = damaged.read_bytes()
+    content = bytearray(whole)
+    content[-4] ^= 1
+    damaged.chmod(0o600)
+    damaged.write_bytes(content)
+    again = pose(Problem(str(archive)))
+    assert damaged.read_bytes() == whole and again.facts == posed.facts
+
+
+def test_nobody_may_write_to_what_is_posed(archive: Path) -> None:
+    posed = pose(Problem(str(archive)))
+    files = [*posed.complete.iterdir(), *posed.incomplete.iterdir()]
+    assert len(files) >= 9 and not any(path.stat().st_mode & 0o222 for path in files)
 
 
 @pytest.mark.parametrize(

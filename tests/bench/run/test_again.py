@@ -15,14 +15,15 @@ from PIL import Image
 from bench.errors import BenchError
 from bench.grid.grid import Grid
 from bench.plugins.registry import describe, find_methods
-from bench.run import worker
+from bench.run import events, worker
 from bench.run.events import Refused
+from bench.run.executors.ray import bring_home
 from bench.run.job import new_job
 from bench.run.machine import Machine
 from bench.run.watching import Stop
 from bench.store.cell_folder import CellFolder
 from bench.store.results import SCHEMA, read_result
-from tests.bench.command import Bench
+from tests.bench.command import TEST, TRAIN, Bench
 from tests.bench.report.stored import result
 
 SLOW = """
@@ -84,7 +85,7 @@ def test_what_is_cleared_from_the_cache_is_posed_again(bench: Bench, tmp_path: P
     assert status == 0, output
     first = only(bench)
     posed = [*(tmp_path / "cache" / "incomplete").glob("*/*"), *(tmp_path / "cache" / "complete").glob("*/*")]
-    assert len(posed) == 8
+    assert len(posed) == 10
     for path in posed:
         path.unlink()
         status, output = bench.run()
@@ -263,3 +264,22 @@ def test_a_failed_rerun_leaves_the_stored_number(bench: Bench, way: str) -> None
     bench.plugin()
     assert bench.run(*run, "--rerun")[0] == 0
     assert not (cell / "failed-rerun.json").exists()
+
+
+def test_a_failure_on_a_ray_node_leaves_the_number_that_is_stored_here(bench: Bench) -> None:
+    """The node has a folder of its own, so it does not know of the number."""
+    bench.plugin()
+    assert bench.run()[0] == 0
+    (number,) = bench.results()
+    root = bench.folder / "results" / "runs"
+    plugin = bench.folder / "constant.py"
+    grid = Grid(["constant"], ["mnist"], [0.8], [0], "quick", train=TRAIN, test=TEST, plugins=[plugin])
+    job = new_job(grid.cells()[0], root, Machine("cpu", 1, "float32"), "all")
+    assert job.cell_folder.path == bench.cell()
+    before = {path.name: path.read_bytes() for path in bench.cell().iterdir()}
+    later = number["provenance"] | {"date": "2100-01-01T00:00:00+00:00"}
+    failed = {"key": number["key"], "cell": number["cell"], "status": "out-of-memory", "provenance": later}
+    end = events.Stored(result=failed)
+    files = {"log.txt": b"of the node", "result.json": json.dumps({"schema": SCHEMA, **failed}).encode()}
+    assert bring_home(job, end, files) == end
+    assert {path.name: path.read_bytes() for path in bench.cell().iterdir()} == before

@@ -135,6 +135,7 @@ def test_a_copy_in_the_cache_that_holds_objects_is_refused_unopened(tmp_path: Pa
     load(str(images))
     marker = tmp_path / "marker"
     (train,) = own_cache.glob("decoded/*/train.npy")
+    train.chmod(0o600)
     np.save(train, np.array([Touch(marker)], dtype=object), allow_pickle=True)
     with pytest.raises(BenchError, match="damaged copy"):
         load(str(images))
