@@ -58,9 +58,9 @@ def rescore(stored: Result, dataset: str | None = None, data_dir: Path | None = 
             raise BenchError(f"{name} cannot be scored ({error}); run the cell again with --rerun") from error
         scores = score_all(scoring)
         _check_scores(stored, scores)
-        folder.write_per_image(scoring.per_image)
         origin = rescoring(document.get("provenance", {}))
-        folder.write({**upgrade(document), "metrics": scores, "provenance": origin})
+        folder.write_per_image(scoring.per_image)
+        folder.replace({**upgrade(document), "metrics": scores, "provenance": origin})
     return read_result(stored.path)
 
 

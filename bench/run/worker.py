@@ -69,7 +69,7 @@ def _run_or_record(job: Job, report: Report, stop: Stop) -> events.End:
         with folder.claimed():
             if (folder.result() or {}).get("status") == "ok":
                 raise
-            folder.write(result)
+            folder.store(result)
         return events.Stored(result=result)
 
 
@@ -98,12 +98,7 @@ def _run(job: Job, folder: CellFolder, report: Report, stop: Stop) -> events.End
         result = _known_before(cell, posed) | outcome.document()
         result.setdefault("provenance", _provenance_without(machine))
         result["provenance"] |= {"command": job.command, "timeout": machine.timeout}
-        number_kept = result["status"] != "ok" and (document or {}).get("status") == "ok"
-        if number_kept:
-            folder.note_failed_rerun(result)
-        else:
-            folder.adopt_fresh()
-            folder.write(result)
+        number_kept = folder.store(result)
     return events.Stored(result=result, number_kept=number_kept)
 
 

@@ -65,15 +65,6 @@ class CellFolder:
         """Delete the files of a run that had no result."""
         shutil.rmtree(self.fresh, ignore_errors=True)
 
-    def adopt_fresh(self) -> None:
-        """Replace the files that an earlier run left by those of the last run."""
-        for name in OF_A_FIT:
-            if (self.fresh / name).is_file():
-                (self.fresh / name).replace(self.path / name)
-            else:
-                (self.path / name).unlink(missing_ok=True)
-        self.empty_fresh()
-
     @contextlib.contextmanager
     def claimed(self, leaving: Callable[[], bool] = lambda: False) -> Iterator[int]:
         """Hold the cell, so that no other run writes to it, on any machine that sees the folder.
@@ -160,8 +151,18 @@ class CellFolder:
             return None
         return noted if isinstance(noted, dict) else None
 
-    def write(self, result: dict[str, Any]) -> None:
-        """Store the result. A finished fit loses its checkpoints; one that was ended early keeps them.
+    def store(self, result: dict[str, Any]) -> bool:
+        """Store what a run came to, with the files of its fit.
+
+        If it is a failure and a number of an earlier run is stored, that number and its files stay. The
+        failure is written beside them. A finished fit loses its checkpoints; one that was ended early keeps
+        them.
+
+        Args:
+            result: if no reader would take it, it becomes a failure that says so.
+
+        Returns:
+            Whether a number of an earlier run stayed.
 
         Raises:
             Held: another machine has taken the claimed cell over; the result of that machine counts.
@@ -169,26 +170,46 @@ class CellFolder:
         self._still_held()
         fault = fault_of({"schema": SCHEMA, **result})
         if fault is not None:
-            # Readers refuse such a result, so its numbers would be lost without an explanation.
             known: dict[str, Any] = {
                 name: result[name] for name in ("key", "cell", "asked", "problem") if name in result
             }
             result.clear()
             result.update(known, status="failed", error=f"its result could not be read back: {fault}")
-        write_json(self.path / "result.json", {"schema": SCHEMA, **_for_others(result)})
-        (self.path / FAILED_RERUN).unlink(missing_ok=True)
+        if result["status"] != "ok" and (self.result() or {}).get("status") == "ok":
+            self.empty_fresh()
+            write_json(self.path / FAILED_RERUN, {"schema": SCHEMA, **_for_others(result)})
+            return True
+        self._adopt_fresh()
+        self._put(result)
         if result["status"] == "ok" and "stopped" not in result.get("fit", {}):
             self.discard_checkpoints()
+        return False
 
-    def note_failed_rerun(self, result: dict[str, Any]) -> None:
-        """Keep the stored number and its files, and write beside them how the last run failed.
+    def replace(self, result: dict[str, Any]) -> None:
+        """Store another form of the stored result, such as one with new scores. The fit's files stay.
 
         Raises:
-            Held: as `write`.
+            BenchError: no reader would take it. The stored result stays.
+            Held: as `store`.
         """
         self._still_held()
+        fault = fault_of({"schema": SCHEMA, **result})
+        if fault is not None:
+            raise BenchError(f"the result could not be read back: {fault}")
+        self._put(result)
+
+    def _put(self, result: Mapping[str, Any]) -> None:
+        write_json(self.path / "result.json", {"schema": SCHEMA, **_for_others(result)})
+        (self.path / FAILED_RERUN).unlink(missing_ok=True)
+
+    def _adopt_fresh(self) -> None:
+        """Replace the files that an earlier run left by those of the last run."""
+        for name in OF_A_FIT:
+            if (self.fresh / name).is_file():
+                (self.fresh / name).replace(self.path / name)
+            else:
+                (self.path / name).unlink(missing_ok=True)
         self.empty_fresh()
-        write_json(self.path / FAILED_RERUN, {"schema": SCHEMA, **_for_others(result)})
 
     def _still_held(self) -> None:
         """Raises Held if another machine has taken the claimed cell over."""
@@ -196,9 +217,10 @@ class CellFolder:
             raise Held(f"{self.path} was taken over by another machine")
 
     def take_in(self, files: Mapping[str, bytes]) -> None:
-        """Write the files of a cell that was run elsewhere, in the given order."""
+        """Write the files of a cell that was run elsewhere, in the given order. They replace what is here."""
         for name, content in files.items():
             write_atomically(self.path / name, partial(_put, content))
+        (self.path / FAILED_RERUN).unlink(missing_ok=True)
 
     def write_per_image(self, scores: Mapping[str, NDArray[np.floating]]) -> None:
         """Store the score of each test image, (N,) by metric, for paired tests between methods.

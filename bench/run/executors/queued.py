@@ -97,7 +97,4 @@ def _store_loss(job: Job, outcome: dict[str, str]) -> events.End:
             return end
         key = cell.key(facts_of(cell.problem, job.machine.data_dir))
         result = {"key": key, "cell": cell.record(), "asked": cell.asked, **outcome}
-        # A number is not lost because a machine was.
-        if stored is None or stored.get("status") != "ok":
-            folder.write(result)
-        return events.Stored(result=result)
+        return events.Stored(result=result, number_kept=folder.store(result))

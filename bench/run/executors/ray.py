@@ -141,7 +141,7 @@ class Ray(Executor):
 def bring_home(job: Job, end: events.End, files: Files) -> events.End:
     """Write a cell's files here, if its node wrote them to a folder of its own; returns the cell's end.
 
-    A number that is stored here stays if the node has none.
+    If the node has no number, one that is stored here stays.
     """
     folder = job.cell_folder
     if not isinstance(end, events.Stored | events.Kept) or identity(folder.result()) == identity(end.result):
@@ -149,9 +149,8 @@ def bring_home(job: Job, end: events.End, files: Files) -> events.End:
 
     def take_in() -> events.End:
         with folder.claimed():
-            number_here = (folder.result() or {}).get("status") == "ok"
-            if number_here and end.result.get("status") != "ok":
-                return end
+            if end.result.get("status") != "ok" and (folder.result() or {}).get("status") == "ok":
+                return events.Stored(result=end.result, number_kept=folder.store(end.result))
             folder.take_in({name: files[name] for name in KEPT_FILES if name in files})
         return end
 

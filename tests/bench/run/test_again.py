@@ -174,7 +174,7 @@ def test_a_result_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
 def test_a_number_that_no_reader_takes_is_stored_as_a_failure_that_says_so(tmp_path: Path) -> None:
     folder = CellFolder(tmp_path, Path("cell"))
     with folder.claimed():
-        folder.write(result("prflow") | {"metrics": {"rmse": {"value": 0.1, "title": 5}}})
+        folder.store(result("prflow") | {"metrics": {"rmse": {"value": 0.1, "title": 5}}})
     assert read_result(folder.path / "result.json").error.startswith(
         "its result could not be read back: metrics.rmse.title"
     )
@@ -281,5 +281,20 @@ def test_a_failure_on_a_ray_node_leaves_the_number_that_is_stored_here(bench: Be
     failed = {"key": number["key"], "cell": number["cell"], "status": "out-of-memory", "provenance": later}
     end = events.Stored(result=failed)
     files = {"log.txt": b"of the node", "result.json": json.dumps({"schema": SCHEMA, **failed}).encode()}
-    assert bring_home(job, end, files) == end
-    assert {path.name: path.read_bytes() for path in bench.cell().iterdir()} == before
+    assert bring_home(job, end, files) == events.Stored(result=failed, number_kept=True)
+    after = {path.name: path.read_bytes() for path in bench.cell().iterdir()}
+    assert json.loads(after.pop("failed-rerun.json"))["status"] == "out-of-memory"
+    assert after == before
+
+
+def test_what_no_reader_takes_does_not_replace_a_number(tmp_path: Path) -> None:
+    folder = CellFolder(tmp_path, Path("cell"))
+    number = result("prflow")
+    with folder.claimed():
+        assert not folder.store(dict(number))
+        assert folder.store(number | {"metrics": {"rmse": {"value": 0.1, "title": 5}}})
+        with pytest.raises(BenchError, match=r"could not be read back: metrics\.rmse\.title"):
+            folder.replace(number | {"metrics": {"rmse": {"value": 0.1, "title": 5}}})
+    assert folder.result() == number | {"schema": SCHEMA}
+    failed = read_result(folder.path / "failed-rerun.json")
+    assert failed.status == "failed" and "could not be read back" in str(failed.error)

@@ -30,6 +30,7 @@ from bench.run.job import Job, new_job
 from bench.run.machine import Machine, gpus_of
 from bench.run.run_cells import run_cells
 from bench.run.watching import Stop
+from bench.store.results import SCHEMA
 from tests.bench.command import Bench, wait_for
 
 METHOD = Description("m", "", "", "", "", False, {"a": Setting("int", 1)}, {}, {}, (), "")
@@ -254,8 +255,9 @@ def test_a_lost_rerun_is_told_and_costs_no_number(bench: Bench, monkeypatch: pyt
 
     def store(status: str, date: str) -> None:
         about = {"cell": cell.record(), "provenance": {"date": date}, "metrics": {}}
-        with folder.claimed():
-            folder.write({"key": key, "status": status, **about})
+        folder.path.mkdir(parents=True, exist_ok=True)
+        stored = {"schema": SCHEMA, "key": key, "status": status, **about}
+        (folder.path / "result.json").write_text(json.dumps(stored))
 
     for status, left in (("ok", ("ok", None)), ("failed", ("failed", "the node is gone"))):
         store(status, "2026-01-01")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -149,9 +148,8 @@ def test_a_killed_fit_goes_on_and_ends_with_the_same_numbers(bench: Bench, tmp_p
     process = bench.start(*settings)
     checkpoints = bench.folder / "results" / "runs"
     wait_for(lambda: any(checkpoints.rglob("kept-stage-2.json")))
-    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
-    for number in (process.pid, *map(int, found.stdout.split())):
-        os.kill(number, signal.SIGKILL)
+    for each in (process, *psutil.Process(process.pid).children()):
+        each.kill()
     process.wait(timeout=60)
     status, output = bench.run(*settings)
     assert status == 0, output
@@ -175,20 +173,20 @@ def test_an_interrupted_run_keeps_a_checkpoint(bench: Bench, how: signal.Signals
 def test_a_fit_whose_parent_is_killed_ends_with_a_checkpoint(bench: Bench) -> None:
     process = bench.start("--methods", "mcflow", "--set", "mcflow.hidden=32", "--set", "mcflow.epochs=4000")
     wait_for(lambda: any((bench.folder / "results").rglob("kept-stage-1.json")))
-    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
-    (child,) = map(int, found.stdout.split())
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
     process.kill()
     process.wait()
-    wait_for(lambda: not Path(f"/proc/{child}").exists() or "Z" in status_of(child))
+    wait_for(lambda: all(map(has_ended, children)))
     assert any((bench.folder / "results").rglob("checkpoint-*.json"))
 
 
-def status_of(process: int) -> str:
-    """The state of a process, "Z" if it has ended and nobody has asked how; "" if it is gone."""
+def has_ended(process: psutil.Process) -> bool:
+    """Whether it runs no more. One that nobody has asked how it ended is a zombie."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return ""
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @pytest.mark.parametrize(

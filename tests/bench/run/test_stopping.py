@@ -19,6 +19,7 @@ import pytest
 from bench.errors import BenchError
 from bench.store.cell_folder import CellFolder, Held
 from tests.bench.command import Bench, wait_for
+from tests.bench.report.stored import result
 
 DEAF = """
 open("begun.txt", "w").write(str(os.getpid()))
@@ -123,8 +124,10 @@ def test_what_a_run_wrote_replaces_all_of_an_earlier_one_s(tmp_path: Path) -> No
     for name in ("imputed.npy", "samples.npz"):
         (folder.path / name).write_text("old")
     (folder.fresh / "imputed.npy").write_text("new")
-    folder.adopt_fresh()
-    assert {path.name: path.read_text() for path in folder.path.iterdir()} == {"imputed.npy": "new"}
+    with folder.claimed():
+        folder.store(result("mean"))
+    assert {path.name for path in folder.path.iterdir()} == {".lock", "imputed.npy", "result.json"}
+    assert folder.imputed.read_text() == "new"
 
 
 def test_two_runs_on_one_folder_share_its_cells(bench: Bench) -> None:

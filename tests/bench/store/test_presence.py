@@ -135,7 +135,7 @@ def test_a_machine_that_slept_stores_nothing_over_the_next_ones_result(tmp_path:
         (folder.path / ".holder").write_text("there 0 0 0123456789abcdef 000000007\n")
         (folder.path / "result.json").write_text(other)
         with pytest.raises(Held):
-            folder.write({"status": "ok"})
+            folder.store({"status": "ok"})
         time.sleep(0.5)
     assert (folder.path / "result.json").read_text() == other
     assert (folder.path / ".holder").read_text().startswith("there ")
@@ -170,7 +170,7 @@ def test_a_mark_that_is_gone_is_put_back(
         time.sleep(0.6)
         assert mark.exists() and not at("there", folder.path, monkeypatch).begin()
         mark.unlink()
-        folder.write({"status": "failed", "error": "x"})
+        folder.store({"status": "failed", "error": "x"})
     assert (folder.path / "result.json").exists() and not mark.exists()
 
 
