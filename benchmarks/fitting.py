@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -87,10 +87,18 @@ class Curve:
         return self.data.held_out
 
 
-def fit_curve(method: Imputer, data: Split, *, seconds: float = math.inf, every: float = 0.0) -> Curve:
+def fit_curve(
+    method: Imputer,
+    data: Split,
+    context: FitContext,
+    *,
+    seconds: float = math.inf,
+    every: float = 0.0,
+) -> Curve:
     """Fit a method, scoring at ends of epochs.
 
     Args:
+        context: its device and precision.
         seconds: of fitting, after which it is stopped.
         every: seconds of fitting between two points, at least; the last epoch's is always one.
     """
@@ -105,9 +113,8 @@ def fit_curve(method: Imputer, data: Split, *, seconds: float = math.inf, every:
             scored = progress.step
             curve.add(impute_now(method, curve.begin()))
 
-    context = FitContext(report=report, stop_requested=lambda: curve.over)
     with suppress(Interrupted):
-        method.fit(data.train, context)
+        method.fit(data.train, replace(context, report=report, stop_requested=lambda: curve.over))
     return curve
 
 

@@ -20,6 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 from bench.imputer import FitContext
 from bench.methods.mcflow import MCFlow
 from benchmarks.methods import Arithmetic, problem
+from benchmarks.places import Place
 
 # Adam reads a weight, its gradient and two moments, and writes all but the gradient, which a product wrote.
 ADAM_BYTES = 4 * (4 + 3 + 1)
@@ -39,15 +40,21 @@ def fastest(work: Callable[[], Any], times: int = 7) -> float:
     return min(taken)
 
 
-def matrix_rate(threads: int) -> float:
-    """Floating-point operations a second of the quickest of some large square float32 products."""
-    torch.set_num_threads(threads)
-    return max(_product_rate(size) for size in (512, 1024, 2048))
+def matrix_rate(place: Place, precision: str = "float32") -> float:
+    """Floating-point operations a second of the quickest of some large square products."""
+    place.settle()
+    sizes = (512, 1024, 2048) if place.device == "cpu" else (2048, 4096, 8192)
+    return max(_product_rate(size, place, getattr(torch, precision)) for size in sizes)
 
 
-def _product_rate(size: int) -> float:
-    a, b, out = torch.rand(size, size), torch.rand(size, size), torch.empty(size, size)
-    return 2 * size**3 / fastest(lambda: torch.mm(a, b, out=out), times=20)
+def _product_rate(size: int, place: Place, dtype: torch.dtype) -> float:
+    a, b, out = (torch.rand(size, size, device=place.device).to(dtype) for _ in range(3))
+
+    def product() -> None:
+        torch.mm(a, b, out=out)
+        place.clock()
+
+    return 2 * size**3 / fastest(product, times=20)
 
 
 def bandwidth() -> float:
@@ -79,7 +86,7 @@ def measure(steps: int, threads: int) -> dict[str, Any]:
     shares["all else"] = sum(own.values()) - sum(shares.values())
     total = sum(shares.values())
     weights = [*method.G.parameters(), *method.H.parameters()]
-    rate, speed = matrix_rate(threads), bandwidth()
+    rate, speed = matrix_rate(Place(threads)), bandwidth()
     floor = {
         "arithmetic": done.operations / rate,
         "bytes": sum(weight.numel() for weight in weights) * ADAM_BYTES / speed,

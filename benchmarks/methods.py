@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +20,12 @@ from bench.methods.misgan import MisGAN
 from bench.methods.pbigan import PBiGAN
 from bench.methods.prflow import PRFlow
 from benchmarks.fitting import Curve, fit_curve, method_of, split
+from benchmarks.places import Place
 from benchmarks.textbook import rendering
+
+TEXTBOOK = "textbook"
+SIDES = (TEXTBOOK, "float32", "bfloat16")
+"""The textbook rendering, in float32, and ours in each precision."""
 
 # A cycle of so many steps updates each network of each method equally often, wherever it begins.
 CYCLE = 5
@@ -37,45 +42,44 @@ METHODS: dict[str, Imputer] = {
 def problem(count: int) -> MaskedImages:
     """`count` made images of 28x28, 80 % missing: what they show does not change the cost of a step."""
     generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (count, 1, 28, 28), generator=generator, dtype=torch.uint8)
-    observed = torch.rand(count, 1, 28, 28, generator=generator) < 0.2
+    pixels = torch.randint(0, 256, (count, 1, 28, 28), generator=generator, dtype=torch.uint8, device="cpu")
+    observed = torch.rand(count, 1, 28, 28, generator=generator, device="cpu") < 0.2
     return MaskedImages(pixels * observed, observed)
 
 
-def measure(name: str, side: str, steps: int, images: int, threads: int) -> dict[str, float]:
+def measure(name: str, side: str, steps: int, images: int, place: Place) -> dict[str, float]:
     """Measure one side of one method, in this process.
 
     Args:
         name: of `METHODS`.
-        side: "ours" or "textbook".
+        side: of `SIDES`.
         steps: how many are timed, after as many that are not.
         images: how many are imputed.
-        threads: CPU threads.
+        place: where it runs.
 
     Returns:
-        steps_per_second, images_per_second, peak_memory_mb of the whole process, and step_gflop, the
-        arithmetic of a step's products and convolutions in 10^9 operations.
+        steps_per_second, images_per_second, peak_memory_mb (of the whole process, or of what PyTorch holds on
+        the GPU), and step_gflop, the arithmetic of a step's products and convolutions in 10^9 operations.
     """
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
+    place.settle()
     method: Any = METHODS[name]
     method.epochs = 2
-    second_epoch = _ours if side == "ours" else _textbook
+    second_epoch = _textbook if side == TEXTBOOK else partial(_ours, precision=side)
     train, new = problem(steps * method.batch_size), problem(images)
-    took, impute = second_epoch(method, train, steps, time.perf_counter)
-    started = time.perf_counter()
+    took, impute = second_epoch(method, train, steps, place.clock, place)
+    started = place.clock()
     with torch.no_grad():
         impute(new)
-    imputed = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    imputed = place.clock() - started
+    peak = place.peak_memory()
     # Arithmetic is proportional to the batch, so it is counted on a small one.
     batch_size, method.batch_size = method.batch_size, 2
     with Arithmetic() as done:  # type: ignore[no-untyped-call]
-        operations, _ = second_epoch(method, problem(2 * CYCLE), CYCLE, lambda: done.operations)
+        operations, _ = second_epoch(method, problem(2 * CYCLE), CYCLE, lambda: done.operations, place)
     return {
         "steps_per_second": steps / took,
         "images_per_second": images / imputed,
-        "peak_memory_mb": peak * 1024 / 1e6,
+        "peak_memory_mb": peak / 1e6,
         "step_gflop": operations / CYCLE * batch_size / 2 / 1e9,
     }
 
@@ -96,28 +100,28 @@ class Arithmetic(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
-def reach(name: str, side: str, images: int, epochs: int, threads: int) -> list[tuple[float, float]]:
+def reach(name: str, side: str, images: int, epochs: int, place: Place) -> list[tuple[float, float]]:
     """(seconds, RMSE) at the end of each epoch of a `quick` fit to digits, 80 % missing, in this process.
 
     Args:
         epochs: at most 2, because the textbook's flows have no refresh.
     """
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
+    place.settle()
     method: Any = method_of(name, "quick", {"epochs": epochs})
     data = split(0.8, images)
-    if side == "ours":
-        return fit_curve(method, data).points
-    curve = Curve(data)
-    step, impute = rendering(method, data.train)
-    batches = images // method.batch_size
-    for number in range(epochs * batches):
-        if number % batches == 0:
-            order = torch.randperm(images)
-        step(order[number % batches * method.batch_size :][: method.batch_size], number)
-        if (number + 1) % batches == 0:
-            with torch.no_grad():
-                curve.add(impute(curve.begin()))
+    if side != TEXTBOOK:
+        return fit_curve(method, data, place.context(side)).points
+    with place.default():
+        curve = Curve(data)
+        step, impute = rendering(method, data.train.to(place.device))
+        batches = images // method.batch_size
+        for number in range(epochs * batches):
+            if number % batches == 0:
+                order = torch.randperm(images)
+            step(order[number % batches * method.batch_size :][: method.batch_size], number)
+            if (number + 1) % batches == 0:
+                with torch.no_grad():
+                    curve.add(impute(curve.begin().to(place.device)))
     return curve.points
 
 
@@ -127,10 +131,15 @@ def seconds_of_ours(method: Any, train: MaskedImages, steps: int, context: FitCo
 
 
 def _ours(
-    method: Any, train: MaskedImages, steps: int, reading: Callable[[], float]
+    method: Any,
+    train: MaskedImages,
+    steps: int,
+    reading: Callable[[], float],
+    place: Place,
+    precision: str,
 ) -> tuple[float, Callable[[MaskedImages], Tensor]]:
     """How much a reading grows in the second of two epochs, and `impute`."""
-    return _second_epoch(method, train, steps, reading, FitContext()), method.impute
+    return _second_epoch(method, train, steps, reading, place.context(precision)), method.impute
 
 
 def _second_epoch(
@@ -148,20 +157,23 @@ def _second_epoch(
 
 
 def _textbook(
-    method: Any, train: MaskedImages, steps: int, reading: Callable[[], float]
+    method: Any, train: MaskedImages, steps: int, reading: Callable[[], float], place: Place
 ) -> tuple[float, Callable[[MaskedImages], Tensor]]:
-    step, impute = rendering(method, train)
+    with place.default():
+        step, impute = rendering(method, train.to(place.device))
 
     def epoch() -> float:
         started = reading()
-        for number in range(steps):
-            indices = torch.randperm(len(train))[: method.batch_size]
-            step(indices, number)
+        with place.default():
+            for number in range(steps):
+                indices = torch.randperm(len(train))[: method.batch_size]
+                step(indices, number)
         return reading() - started
 
     epoch()
 
     def in_batches(images: MaskedImages) -> Tensor:
-        return torch.cat([impute(batch) for batch in images.batches(512)])
+        with place.default():
+            return torch.cat([impute(batch.to(place.device)) for batch in images.batches(512)])
 
     return epoch(), in_batches

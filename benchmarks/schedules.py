@@ -10,6 +10,7 @@ import click
 import matplotlib
 import torch
 
+from bench.imputer import FitContext
 from benchmarks.fitting import HELD_OUT, fit_curve, method_of, split
 from benchmarks.processes import alone
 
@@ -20,7 +21,9 @@ def curve(method: str, preset: str, rate: float, images: int, seconds: float) ->
     """(seconds, RMSE) of held-out digits while a preset's schedule runs, on one thread."""
     torch.set_num_threads(1)
     data = split(rate, images)
-    return fit_curve(method_of(method, preset, {}), data, seconds=seconds, every=seconds / 40).points
+    return fit_curve(
+        method_of(method, preset, {}), data, FitContext(), seconds=seconds, every=seconds / 40
+    ).points
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
