@@ -42,6 +42,8 @@ class Schedule:
         crop_padding: images are padded by this many pixels at size 32 (in proportion at others) and
             cropped at random.
         flip: whether half the images are mirrored.
+        bfloat16: whether convolutions and products are in bfloat16; weights, sums of gradients and the
+            loss stay in float32 (Micikevicius et al., 2018).
     """
 
     stages: tuple[Stage, ...]
@@ -50,6 +52,7 @@ class Schedule:
     weight_decay: float = 5e-4
     crop_padding: int = 4
     flip: bool = True
+    bfloat16: bool = False
     seed: int = 0
 
 
@@ -77,8 +80,8 @@ def train(
 ) -> None:
     """Train `model` in place, and leave it on `device` in evaluation mode.
 
-    Each step's order and augmentation depend on the seed and the step alone, so a training that was
-    killed ends with the same weights as one that was not.
+    Each step's order and augmentation depend on the seed and the step alone, and a GPU computes with
+    deterministic kernels. So a training that was killed ends with the same weights as one that was not.
 
     Args:
         model: takes float32 (N, C, size, size) in [0, 1], gives logits.
@@ -104,7 +107,7 @@ def train(
         index = batch_index(step, len(images), schedule)
         batch = augment(images[index], sizes[step], step, schedule)
         rate = schedule.peak_rate * cycle(shares[step])
-        loss = _descend(model, optimizer, rate, batch, labels[index])
+        loss = _descend(model, optimizer, rate, batch, labels[index], schedule.bfloat16)
         if not math.isfinite(loss):
             raise FloatingPointError(f"the classifier's loss is {loss} at step {step}")
         now = time.monotonic()
@@ -124,14 +127,17 @@ def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.SGD:
 
 
 def _descend(
-    model: nn.Module, optimizer: torch.optim.SGD, rate: float, batch: Tensor, labels: Tensor
+    model: nn.Module, optimizer: torch.optim.SGD, rate: float, batch: Tensor, labels: Tensor, bfloat16: bool
 ) -> float:
     """One step of gradient descent at a learning rate; the loss before it."""
     for group in optimizer.param_groups:
         group["lr"] = rate
-    loss = F.cross_entropy(model(batch), labels, label_smoothing=LABEL_SMOOTHING)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True):
+        with torch.autocast(batch.device.type, torch.bfloat16, enabled=bfloat16):
+            logits = model(batch)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=LABEL_SMOOTHING)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return loss.item()
 

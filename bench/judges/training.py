@@ -116,9 +116,9 @@ def _train(
         raise BenchError(str(error)) from error
     state = weights.rounded(model.state_dict(), spec.half)
     model.load_state_dict(state)
-    predicted = training.predict(model, torch.from_numpy(np.array(data.test))).numpy()
-    accuracy = float((predicted == data.test_labels).mean())
-    facts = {**judges.describe(model), **_provenance(data, schedule, device), "accuracy": accuracy}
+    facts = {**judges.describe(model), **_provenance(data, schedule, device)}
+    predicted = judges.Judge(model, facts, device=device).predict(data.test)
+    facts["accuracy"] = accuracy = float((predicted == data.test_labels).mean())
     paths = weights.save(output, spec.weights, state, facts, half=spec.half)
     checkpoint.unlink(missing_ok=True)
     say(f"{model.name}: accuracy {accuracy:.4f} on the test images; kept in {', '.join(map(str, paths))}")

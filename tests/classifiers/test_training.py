@@ -18,13 +18,13 @@ class Killed(Exception):
     pass
 
 
-def steps_of(model: nn.Module, checkpoint: Path) -> list[int]:
+def steps_of(model: nn.Module, checkpoint: Path, schedule: Schedule = SCHEDULE) -> list[int]:
     """Train with a checkpoint; the steps that this call took."""
     seen: list[int] = []
     training.train(
         model,
         *red_or_blue(),
-        SCHEDULE,
+        schedule,
         fingerprint="f",
         checkpoint=checkpoint,
         report=lambda progress: seen.append(progress.step),
@@ -62,13 +62,28 @@ def test_learns_what_a_line_can_tell() -> None:
     assert (training.predict(model, images) == labels).float().mean() > 0.95
 
 
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_a_schedule_says_how_precise_convolutions_are(bfloat16: bool) -> None:
+    """Weights and momentum, which add up many small steps, are float32 in any case."""
+    model, seen = tiny(), set()
+    model[0].register_forward_hook(lambda _, __, output: seen.add(output.dtype))
+    images, labels = red_or_blue()
+    schedule = replace(SCHEDULE, stages=(Stage(12, 12),), bfloat16=bfloat16)
+    training.train(model, images, labels, schedule, fingerprint="f")
+    assert seen == {torch.bfloat16 if bfloat16 else torch.float32}
+    assert {tensor.dtype for tensor in model.parameters()} == {torch.float32}
+    assert (training.predict(model, images) == labels).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
 def test_a_killed_training_ends_with_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bfloat16: bool
 ) -> None:
     monkeypatch.setattr(training, "SAVE_SECONDS", -1.0)
     images, labels = red_or_blue()
+    schedule = replace(SCHEDULE, bfloat16=bfloat16)
     whole = tiny()
-    training.train(whole, images, labels, SCHEDULE, fingerprint="f")
+    training.train(whole, images, labels, schedule, fingerprint="f")
 
     def kill(progress: training.TrainingProgress) -> None:
         if progress.step == 14:
@@ -76,9 +91,9 @@ def test_a_killed_training_ends_with_the_same_weights(
 
     checkpoint = tmp_path / "judge.checkpoint"
     with pytest.raises(Killed):
-        training.train(tiny(), images, labels, SCHEDULE, fingerprint="f", checkpoint=checkpoint, report=kill)
+        training.train(tiny(), images, labels, schedule, fingerprint="f", checkpoint=checkpoint, report=kill)
     resumed = tiny()
-    assert steps_of(resumed, checkpoint) == list(range(14, 21))
+    assert steps_of(resumed, checkpoint, schedule) == list(range(14, 21))
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
