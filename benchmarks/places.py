@@ -25,9 +25,11 @@ class Place:
     device: str = "cpu"
 
     def settle(self) -> None:
-        """Prepare this process: its threads, and a fixed seed."""
+        """Prepare this process: its threads, a fixed seed, and a GPU's count of memory."""
         torch.set_num_threads(self.threads)
         torch.manual_seed(0)
+        if self.device != "cpu":
+            torch.cuda.reset_peak_memory_stats()
 
     def context(self, precision: str) -> FitContext:
         """What a fit here gets."""

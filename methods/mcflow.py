@@ -23,7 +23,8 @@ from bench.imputer import FitContext, Imputer
 from bench.methods.nearest_pixel import nearest_fill
 from bench.methods.nn.mlp import ResidualMLP, mlp
 from bench.methods.nn.realnvp import RealNVP, log_normal
-from bench.methods.optimisation import adam, products_in, seeded, set_gradients
+from bench.methods.optimisation import adam, half_cosine, products_in, seeded, set_gradients, set_rate
+from bench.methods.recorded import Recorded
 from bench.methods.settings import Count, CountOrZero, Positive, on_photos
 from bench.methods.stages import Stages, refill
 from bench.methods.training import Epoch, Training
@@ -46,9 +47,10 @@ def reconstruction_error(x_hat: Tensor, x: Tensor, observed: Tensor) -> Tensor:
     return ((x_hat - x).square() * observed).sum()
 
 
-def is_refresh(epoch: int) -> bool:
-    """Whether the fill-in is renewed after so many epochs: 2, 4, 8, ..."""
-    return epoch >= 2 and epoch & (epoch - 1) == 0
+def is_refresh(epoch: int, first: int = 2) -> bool:
+    """Whether the fill-in is renewed after so many epochs: `first`, and each time the double."""
+    times, rest = divmod(epoch, first)
+    return times >= 1 and rest == 0 and times & (times - 1) == 0
 
 
 @dataclass
@@ -61,15 +63,22 @@ class MCFlow(Imputer):
             which the published numbers come from; "likelihood" trains it on J alone, as the text says.
         residual: whether H adds to z what its layers give, z_hat = z + layers(z), and starts as the identity,
             rather than replacing z. Not in the paper; a short schedule on large images needs it.
+        reconstruction_weight: what J2 is multiplied by. The paper has 1.
+        first_refresh: after so many epochs, and each time after twice as many, the fill-in is renewed. The
+            paper has 2. Before a refresh helps, H must recover images better than the fill-in is.
         epochs, batch_size, learning_rate: the schedule, the same for both networks.
+        falling_rate: whether the learning rate falls to 0 along half a cosine. The paper keeps it.
     """
 
     hidden: CountOrZero = 0
     flow_objective: Literal["joint", "likelihood"] = "joint"
     residual: bool = False
+    reconstruction_weight: Positive = 1.0
+    first_refresh: Count = 2
     epochs: Count = 500
     batch_size: Count = 64
     learning_rate: Positive = 1e-4
+    falling_rate: bool = False
 
     def fit(self, train: MaskedImages, context: FitContext) -> None:
         parts = self._begin(train, context)
@@ -77,10 +86,13 @@ class MCFlow(Imputer):
         with training.epochs() as epochs:
             for epoch in epochs:
                 for rows in epoch:
-                    training.record(self._step(rows))
+                    if self.falling_rate:
+                        for optimiser in (self._G_adam, self._H_adam):
+                            set_rate(optimiser, self.learning_rate * half_cosine(training.progress))
+                    training.record(self._recorded_step(rows))
                 if self._is_done(epoch):
                     training.finish()
-                elif is_refresh(training.epoch) and training.epoch < self.epochs:
+                elif is_refresh(training.epoch, self.first_refresh) and training.epoch < self.epochs:
                     self._refresh()
         self._stages.append(self.G, self.H)
         del self._filled, self._train
@@ -100,6 +112,7 @@ class MCFlow(Imputer):
         self._stages = Stages(context, self._new_models, self._refill_training_images)
         self._G_adam = adam(self.G.parameters(), self.learning_rate)
         self._H_adam = adam(self.H.parameters(), self.learning_rate)
+        self._recorded_step = Recorded(self._step, [self._G_adam, self._H_adam])
         return {
             "flow": self.G,
             "imputer": self.H,
@@ -156,6 +169,7 @@ class MCFlow(Imputer):
         self._refill_training_images(*self._stages.models[-1])
         self.G.load_state_dict(self._new_models(len(self._stages.models))[0].state_dict())
         self._G_adam.state.clear()
+        self._recorded_step.forget()
 
     def _refill_training_images(self, G: RealNVP, H: nn.Module) -> None:
         refill(self._filled, self._train, G, H, self._context)
@@ -167,8 +181,8 @@ class MCFlow(Imputer):
         return [D] * 6
 
     def _reconstruction(self, x_hat: Tensor, x: Tensor, observed: Tensor) -> Tensor:
-        """J2; the experiments weigh it."""
-        return reconstruction_error(x_hat, x, observed)
+        """The weighted J2; experiments put another in its place."""
+        return self.reconstruction_weight * reconstruction_error(x_hat, x, observed)
 
     def _prior(self, J1: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
         """More losses of H."""

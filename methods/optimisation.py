@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -66,7 +67,20 @@ def adam(
 def set_rate(optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
     """Change the learning rate of all parameters."""
     for group in optimiser.param_groups:
-        group["lr"] = learning_rate
+        if isinstance(group["lr"], Tensor):
+            # A recorded step reads the rate where it lies.
+            group["lr"].fill_(learning_rate)
+        else:
+            group["lr"] = learning_rate
+
+
+def half_cosine(progress: float) -> float:
+    """A factor of the learning rate: 1 at the beginning, 0 at the end (Loshchilov and Hutter, 2017).
+
+    Args:
+        progress: the fraction of the steps that are done, in [0, 1].
+    """
+    return (1 + math.cos(math.pi * progress)) / 2
 
 
 def set_gradients(parameters: Iterable[nn.Parameter], gradients: Iterable[Tensor]) -> None:

@@ -97,6 +97,11 @@ class Training:
         """How many epochs are done."""
         return self._position.epoch
 
+    @property
+    def progress(self) -> float:
+        """The fraction of all steps that are done, in [0, 1]."""
+        return self._position.step / (self.batches * self.last_epoch)
+
     def record(self, losses: Mapping[str, Tensor]) -> None:
         """Take in a step's losses: scalars without gradient."""
         self._losses = losses

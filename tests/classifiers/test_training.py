@@ -66,7 +66,7 @@ def test_learns_what_a_line_can_tell() -> None:
 def test_a_schedule_says_how_precise_convolutions_are(bfloat16: bool) -> None:
     """Weights and momentum, which add up many small steps, are float32 in any case."""
     model, seen = tiny(), set()
-    model[0].register_forward_hook(lambda _, __, output: seen.add(output.dtype))
+    next(model.children()).register_forward_hook(lambda _, __, output: seen.add(output.dtype))
     images, labels = red_or_blue()
     schedule = replace(SCHEDULE, stages=(Stage(12, 12),), bfloat16=bfloat16)
     training.train(model, images, labels, schedule, fingerprint="f")

@@ -275,3 +275,30 @@ def test_wrong_settings_are_refused() -> None:
         MCFlow(flow_objective="both")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="alpha must be above 0 and at most 1, not 0"):
         PRFlow(alpha=0)
+
+
+def test_a_later_first_refresh_doubles_too() -> None:
+    assert [epoch for epoch in range(70) if is_refresh(epoch, first=12)] == [12, 24, 48]
+
+
+def test_the_reconstruction_s_weight_is_in_the_loss() -> None:
+    images = made_images()
+    once = prepared(MCFlow(hidden=HIDDEN), images)._step(torch.arange(12))
+    often = prepared(MCFlow(hidden=HIDDEN, reconstruction_weight=7.0), images)._step(torch.arange(12))
+    assert float(often["J2"]) == pytest.approx(7 * float(once["J2"]), rel=1e-12)
+    assert float(often["J1"]) == float(once["J1"])
+
+
+def test_the_rate_falls_along_half_a_cosine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """12 images in batches of 6, 4 epochs: 8 steps, whose rates are r (1 + cos(pi k / 8)) / 2."""
+    method = MCFlow(hidden=HIDDEN, epochs=4, batch_size=6, learning_rate=0.02, falling_rate=True)
+    step, rates = method._step, []
+
+    def watched(rows: Tensor) -> dict[str, Tensor]:
+        rates.append([each.param_groups[0]["lr"] for each in (method._G_adam, method._H_adam)])
+        return step(rows)
+
+    monkeypatch.setattr(method, "_step", watched)
+    method.fit(made_images(), FitContext())
+    wanted = [0.02, 0.01924, 0.01707, 0.01383, 0.01, 0.00617, 0.00293, 0.00076]
+    assert rates == [[pytest.approx(rate, abs=5e-6)] * 2 for rate in wanted]
