@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -62,7 +63,7 @@ def measure(name: str, side: str, steps: int, images: int, place: Place) -> dict
         the GPU), and step_gflop, the arithmetic of a step's products and convolutions in 10^9 operations.
     """
     place.settle()
-    method: Any = METHODS[name]
+    method: Any = copy.copy(METHODS[name])
     method.epochs = 2
     second_epoch = _textbook if side == TEXTBOOK else partial(_ours, precision=side)
     train, new = problem(steps * method.batch_size), problem(images)
