@@ -61,7 +61,7 @@ def test_a_stopped_recorded_fit_ends_as_one_that_went_through(tmp_path: Path) ->
     whole = fitted(MCFlow(**SETTINGS), FitContext(device=device))
     asked = iter([False] * 7 + [True])
     stopped = FitContext(
-        device=device, checkpoints=DiskCheckpoints(tmp_path), stop_requested=lambda: next(asked)
+        device=device, checkpoints=DiskCheckpoints(tmp_path), stop_requested=lambda: next(asked, True)
     )
     with pytest.raises(Interrupted):
         fitted(MCFlow(**SETTINGS), stopped)
