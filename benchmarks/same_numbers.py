@@ -5,7 +5,8 @@ before such a change then still count. Nobody but you can know that no number ha
 imputations of COMMIT, the last commit before the change, with today's, bit for bit, before you call this.
 
 Writes `bench/store/same_numbers.json`: by method, the identity of the code in the working tree, and the
-identity and the byte hashes of all code in the history of COMMIT that parses to the same as COMMIT's. What
+identity and the byte hashes of all code in the history of COMMIT that parses to the same as COMMIT's. A
+setting that COMMIT's code did not have stands there with its default, which must give the same numbers. What
 the file says of the code of COMMIT, or of today's, stays in it. When a change does change a method's numbers,
 take the method out of the file.
 """
@@ -20,9 +21,8 @@ import subprocess
 import tarfile
 import tempfile
 import tomllib
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -79,6 +79,18 @@ class Tree:
     def identity(self, module: str, name: str) -> str:
         """The identity of a method's code."""
         return read_code(module, name, self.file).identity
+
+    def fields(self, module: str, name: str) -> set[str]:
+        """All annotated names in the classes that a method's code holds: its settings, and more."""
+        trees = [ast.parse(Path(file).read_bytes()) for file in read_code(module, name, self.file).files]
+        return {
+            line.target.id
+            for tree in trees
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ClassDef)
+            for line in node.body
+            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
+        }
 
     def byte_hashes(self, module: str) -> set[str]:
         """What schema 1 held in the place of the identity: a hash of the bytes of all files imported.
@@ -156,16 +168,26 @@ def history(commit: str) -> Iterator[tuple[str, Tree]]:
                 yield one, tree
 
 
-def older_code(commit: str) -> dict[str, set[str]]:
-    """By method: identity and byte hashes of all code up to a commit that parses to the same as there."""
-    identities: dict[str, str] = {}
-    found: dict[str, set[str]] = defaultdict(set)
+@dataclass
+class Older:
+    """A method's code at a commit: its identity, all names for the same code, its classes' fields."""
+
+    identity: str
+    fields: set[str]
+    names: set[str] = field(default_factory=set)
+
+
+def older_code(commit: str) -> dict[str, Older]:
+    """By method: the code at a commit, with all names of code before it that parses to the same."""
+    found: dict[str, Older] = {}
     for _, tree in history(commit):
         for name, (module, class_name) in tree.methods().items():
             identity = tree.identity(module, class_name)
             # The commit itself comes first.
-            if identity == identities.setdefault(name, identity):
-                found[name] |= {identity, *tree.byte_hashes(module)}
+            if name not in found:
+                found[name] = Older(identity, tree.fields(module, class_name))
+            if identity == found[name].identity:
+                found[name].names |= {identity, *tree.byte_hashes(module)}
     return found
 
 
@@ -178,12 +200,20 @@ def main(commit: str, methods: tuple[str, ...]) -> None:
     table = json.loads(SAME_NUMBERS.read_text())
     older = older_code(commit)
     for name in methods or sorted(older.keys() & sources.keys()):
-        identity = describe(sources[name]).source
-        same = set(older[name])
+        today = describe(sources[name])
+        same = set(older[name].names)
+        added = {
+            setting: one.default
+            for setting, one in today.settings.items()
+            if setting not in older[name].fields
+        }
         noted = table.get(name)
-        if noted and noted["identity"] in (identity, *older[name]):
+        if noted and noted["identity"] in (today.source, *same):
             same |= {*noted["same"]}
-        table[name] = {"identity": identity, "same": sorted(same - {identity})}
+            added = noted.get("added", {}) | added
+        table[name] = {"identity": today.source, "same": sorted(same - {today.source})}
+        if added:
+            table[name]["added"] = added
         click.echo(f"{name}: {len(table[name]['same'])} older versions give the same numbers")
     SAME_NUMBERS.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
 

@@ -279,6 +279,7 @@ def test_wrong_settings_are_refused() -> None:
 
 def test_a_later_first_refresh_doubles_too() -> None:
     assert [epoch for epoch in range(70) if is_refresh(epoch, first=12)] == [12, 24, 48]
+    assert not any(is_refresh(epoch, first=0) for epoch in range(70))
 
 
 def test_the_reconstruction_s_weight_is_in_the_loss() -> None:

@@ -100,6 +100,15 @@ def test_nothing_but_key_and_code_changes() -> None:
     assert rekeyed(after) == after
 
 
+def test_settings_that_older_code_did_not_have_are_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"flow": Same(TODAY, frozenset({OLD}), {"first": 2, "epochs": 500})}
+    monkeypatch.setattr(keys, "same_numbers", lambda: known)
+    settings = {"epochs": 3, "rate": 1e-05, "bold": True, "first": 2}
+    after = rekeyed(document())
+    assert after["method"]["settings"] == settings, "and no stored value is replaced"
+    assert after["key"] == key_of(source=TODAY, **{**PARTS, "settings": settings})
+
+
 NOT_ITS_KEY = {
     "the key": altered("key", to="sha256:0"),
     "no key": altered("key", to=None),
