@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,17 +34,23 @@ class Split:
     truth: Pixels
 
 
-def split(rate: float, images: int) -> Split:
-    """Pose a problem of `images` + 1,000 training digits and hold the last 1,000 out."""
-    posed = pose(Problem("mnist", rate=rate, train=images + HELD_OUT, test=1))
+def split(rate: float, images: int | None, dataset: str = "mnist", data_dir: Path | None = None) -> Split:
+    """Pose a problem of training images alone, and hold 1,000 of them out.
+
+    Args:
+        images: how many are fitted; None for all others.
+    """
+    count = images + HELD_OUT if images else None
+    posed = pose(Problem(dataset, rate=rate, train=count, test=1), data_dir)
     pixels, observed = open_incomplete(posed.incomplete, "train")
     whole = MaskedImages(torch.from_numpy(np.array(pixels)), torch.from_numpy(observed))
-    return Split(whole[:images], whole[slice(images, None)], posed.train_truth[images:])
+    fitted = len(whole) - HELD_OUT
+    return Split(whole[:fitted], whole[slice(fitted, None)], posed.train_truth[fitted:])
 
 
-def method_of(name: str, preset: str, overrides: Mapping[str, Any]) -> Imputer:
-    """A method with a preset's settings for digits, and others on top."""
-    settings = describe(find_methods()[name]).resolve(preset, "mnist", overrides)
+def method_of(name: str, preset: str, overrides: Mapping[str, Any], dataset: str = "mnist") -> Imputer:
+    """A method with a preset's settings for a data set, and others on top."""
+    settings = describe(find_methods()[name]).resolve(preset, dataset, overrides)
     (point,) = entry_points(group="bench.methods", name=name)
     method: Imputer = point.load()(**settings)
     return method
