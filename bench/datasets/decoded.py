@@ -39,8 +39,8 @@ def cached_dataset(
 ) -> Dataset:
     """A data set from its decoded copy. If there is no copy yet, it is made first.
 
-    A copy is found by the paths, sizes and times of change of the files, and by the recipe. It is made under
-    another name and then renamed, so that two processes may make it at the same time.
+    A copy is found by the recipe and by what the file system says of the files: paths, sizes, inodes, and
+    times of change of content and of the file itself. It is made under another name and then renamed, so that two processes may make it at the same time.
 
     Args:
         recipe: how the files become arrays; each recipe has its own copy.
@@ -74,9 +74,9 @@ def _key(recipe: str, files: Sequence[Path]) -> str:
     digest = hashlib.sha256(recipe.encode())
     for path in files:
         status = path.stat()
-        digest.update(
-            f"\n{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}".encode(errors="surrogateescape")
-        )
+        # rsync and cp -p give a file the time of its contents' change, but none can give it the other two.
+        parts = (path.absolute(), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        digest.update(("\n" + "\0".join(map(str, parts))).encode(errors="surrogateescape"))
     return digest.hexdigest()[:20]
 
 

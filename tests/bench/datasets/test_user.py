@@ -197,6 +197,24 @@ def test_an_image_is_turned_as_its_exif_says(tmp_path: Path, orientation: int, s
         np.testing.assert_array_equal(found[:, 0], [UPRIGHT[orientation](image[0]) for image in kept])
 
 
+@pytest.mark.parametrize("in_place", [True, False])
+def test_other_pixels_under_the_same_path_size_and_time_are_read(tmp_path: Path, in_place: bool) -> None:
+    """As rsync and `cp -p` put them there, one over the old file and one beside it and renamed."""
+    for part in ("train", "test"):
+        write(tmp_path / "pics" / part, np.full((2, 8, 8), 10, np.uint8), ["a.png", "b.png"])
+    assert load(str(tmp_path / "pics")).test.max() == 10
+    write(tmp_path, np.full((1, 8, 8), 20, np.uint8), ["new.png"])
+    old, new = tmp_path / "pics" / "test" / "b.png", tmp_path / "new.png"
+    before = old.stat()
+    assert before.st_size == new.stat().st_size
+    if in_place:
+        old.write_bytes(new.read_bytes())
+    else:
+        new.rename(old)
+    os.utime(old, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert load(str(tmp_path / "pics")).test[:, 0, 0, 0].tolist() == [10, 20]
+
+
 def test_a_copy_that_was_decoded_sideways_is_not_served(tmp_path: Path) -> None:
     """Earlier versions decoded the images as they are stored, and kept that under this recipe."""
     folder = tmp_path / "mine"
