@@ -31,6 +31,8 @@ from bench.util.processes import STOP_SECONDS, Child, Parent, given_files
 STOPPED = 3
 """The exit status of a cell that was asked to stop."""
 
+CLEARED = "the cache was cleared while this cell ran; run it again: the fit goes on from its last checkpoint"
+
 
 def waiting_method() -> Child:
     """The method's process. It is made before the cell's job is read, so it knows nothing of that."""
@@ -141,6 +143,7 @@ def run(
 
     Raises:
         CannotWrite: the disk is full.
+        BenchError: the cache was cleared, so the method is not to blame.
     """
     method = job.method
     guard = Guard(job.posed)
@@ -164,6 +167,8 @@ def run(
         if outcome.status == "ok":
             parent.tell(events.Stage(name="scoring"))
             outcome = scored(job, outcome)
+        if outcome.status == "failed" and changed is None and guard.missing():
+            raise BenchError(CLEARED)
         origin = provenance(method.device, method.threads, method.precision)
         return outcome.model_copy(update={"provenance": origin})
 

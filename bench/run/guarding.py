@@ -23,12 +23,16 @@ class Guard:
         self._folders = (posed.complete, posed.incomplete, self._statistics)
         self._before = {folder: hashes_of(folder) for folder in self._folders}
 
+    def missing(self) -> bool:
+        """Whether arrays of the problem are not there any more."""
+        return any(self._before[folder].keys() - hashes_of(folder).keys() for folder in self._folders[:2])
+
     def remove_changed(self) -> str | None:
         """Remove what is not as it was, so that it is made anew before anything else uses it.
 
-        A whole folder that is not there any more was cleared, not forged; scoring then says so. Statistics
-        that are new may be another cell's or the method's. They are removed without a complaint, because they
-        only cost time to make.
+        Files that are not there any more were cleared, not forged: see `missing`. Statistics that are new may
+        be another cell's or the method's. They are removed without a complaint, because they only cost time
+        to make.
 
         Returns:
             What was changed, on one line; None if nothing was.
@@ -42,9 +46,9 @@ class Guard:
                     with contextlib.suppress(OSError):
                         (folder / name).unlink()
                 changed += [name for name in other if name in before]
-            elif now and now != before:
+            elif now != before:
                 shutil.rmtree(folder, ignore_errors=True)
-                changed += sorted({*other, *(before.keys() - now.keys())})
+                changed += other
         if not changed:
             return None
         return (

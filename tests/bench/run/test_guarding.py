@@ -88,3 +88,24 @@ for path in pathlib.Path({str(place)!r}).iterdir():
     assert bench.run("--methods", "planter", *images)[0] == 0
     # The same constant as the honest one's, so it has the same number.
     assert bench.by_method()["planter"]["metrics"] == honest["metrics"]
+
+
+@pytest.mark.parametrize("gone", ["incomplete", "complete"])
+def test_a_cache_that_is_cleared_during_a_fit_is_not_the_methods_fault(
+    bench: Bench, own_cache: Path, gone: str
+) -> None:
+    """Without the incomplete arrays the method cannot impute, without the complete ones nothing is scored."""
+    once = bench.folder / "cleared"
+    bench.plugin(
+        f"""
+import pathlib, shutil
+if not pathlib.Path({str(once)!r}).exists():
+    pathlib.Path({str(once)!r}).touch()
+    shutil.rmtree(pathlib.Path({str(own_cache)!r}) / {gone!r})
+"""
+    )
+    status, output = bench.run()
+    assert status == 2, output
+    assert "the cache was cleared while this cell ran; run it again" in output
+    assert not bench.results()
+    assert bench.run()[0] == 0
