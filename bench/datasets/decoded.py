@@ -40,7 +40,8 @@ def cached_dataset(
     """A data set from its decoded copy. If there is no copy yet, it is made first.
 
     A copy is found by the recipe and by what the file system says of the files: paths, sizes, inodes, and
-    times of change of content and of the file itself. It is made under another name and then renamed, so that two processes may make it at the same time.
+    times of change of content and of the file itself. It is made under another name and then renamed, so
+    that two processes may make it at the same time.
 
     Args:
         recipe: how the files become arrays; each recipe has its own copy.

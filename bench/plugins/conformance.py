@@ -10,7 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.plugins.conformance_messages import Answer, CheckJob, Finished, read_answer
+from bench.plugins.conformance_messages import (
+    ENDING_SECONDS,
+    Answer,
+    CheckJob,
+    Finished,
+    LeftBehind,
+    read_answer,
+)
 from bench.plugins.registry import Description, Source, describe, find_methods
 from bench.util.files import CappedLog
 from bench.util.processes import Child
@@ -38,8 +45,6 @@ BRIEF = ("output", "company")
 
 BATCH_SIZE = 16
 CHECK_SECONDS = 300.0
-ENDING_SECONDS = 3.0
-"""How long processes that a method has started may take to end after its own."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,7 @@ class _Checking:
         self.finished = False
         self._log = CappedLog(folder / "log.txt")
         self._late = self._lingers = self._strange = False
+        self._left = 0
         self._until = time.monotonic() + CHECK_SECONDS
         self._child = Child(
             "bench.plugins.conformance_process",
@@ -165,7 +171,9 @@ class _Checking:
         """Each check's answer as it comes; the process has ended when there are no more."""
         for line in self._child.messages(self._tick):
             message = read_answer(line)
-            if isinstance(message, Finished):
+            if isinstance(message, LeftBehind):
+                self._left = message.processes
+            elif isinstance(message, Finished):
                 self.finished = True
                 self._until = time.monotonic() + 10 * ENDING_SECONDS
             elif message is None or message.check not in self._names:
@@ -199,7 +207,7 @@ class _Checking:
         found = [f"left {', '.join(files[:3])} in the current folder"] if files else []
         if self._lingers:
             found.append("left a thread running, which keeps its process from ending")
-        elif self.finished and self._child.left_behind:
+        elif self.finished and (self._left or self._child.left_behind):
             found.append("left a process running")
         return found
 

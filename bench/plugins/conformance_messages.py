@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+ENDING_SECONDS = 3.0
+"""How long processes that a method has started may take to end after its own."""
+
 Status = Literal["pass", "fail", "refuses", "skipped"]
 
 
@@ -49,9 +52,15 @@ class Finished(_Message):
     finished: Literal[True] = True
 
 
-def read_answer(line: bytes) -> Answer | Finished | None:
+class LeftBehind(_Message):
+    """How many processes of the method were still running some time after its own had ended."""
+
+    processes: int
+
+
+def read_answer(line: bytes) -> Answer | Finished | LeftBehind | None:
     """The message in a line from the process that makes the checks; None if it is something else."""
-    for kind in (Answer, Finished):
+    for kind in (Answer, Finished, LeftBehind):
         try:
             return kind.model_validate(json.loads(line))
         except (ValidationError, ValueError, RecursionError):

@@ -6,6 +6,7 @@ It gets a `CheckJob` and sends an `Answer` for each check. A check is a function
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -14,8 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
+import psutil
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -23,10 +25,19 @@ from torch.nn import functional
 from bench.images import MaskedImages
 from bench.imputer import Checkpoints, FitContext, Imputer, Interrupted, NoCheckpoints
 from bench.plugins.checkpoints import DiskCheckpoints
-from bench.plugins.conformance_messages import Answer, CheckJob, Finished, Status
+from bench.plugins.conformance_messages import (
+    ENDING_SECONDS,
+    Answer,
+    CheckJob,
+    Finished,
+    LeftBehind,
+    Status,
+)
 from bench.plugins.describe import load_method, one_line
 from bench.plugins.output import checked_output
-from bench.util.processes import Parent
+from bench.util.forking import SAFE
+from bench.util.process_tree import descendants, end_descendants, inherit_orphans
+from bench.util.processes import EVENTS, Parent
 
 SHAPES = {"grey": (1, 28, 28), "colour": (3, 32, 32)}
 TRAIN, TEST = 96, 24
@@ -281,6 +292,31 @@ def answer(trial: Trial, name: str) -> Answer:
 
 
 def main() -> None:
+    """Make the checks; on Linux in a fork, so that whatever the method has started and left is known."""
+    if SAFE:
+        inherit_orphans()
+        checks = os.fork()
+        if checks:
+            _watch(checks)
+    _make_checks()
+
+
+def _watch(checks: int) -> NoReturn:
+    """Wait for the process that makes the checks, tell what it has left behind, and end as it did."""
+    status = os.waitstatus_to_exitcode(os.waitpid(checks, 0)[1])
+    until = time.monotonic() + ENDING_SECONDS
+    while (left := descendants()) and time.monotonic() < until:
+        psutil.wait_procs(left, timeout=0.05)
+    told = LeftBehind(processes=len(end_descendants()))
+    with contextlib.suppress(OSError):
+        os.write(int(os.environ[EVENTS]), told.model_dump_json().encode() + b"\n")
+    if status < 0:
+        signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    os._exit(status)
+
+
+def _make_checks() -> None:
     parent = Parent()
     # When the caller is gone, this process ends, and with it all that it has started in its group.
     parent.on_stop(lambda: os.killpg(0, signal.SIGKILL))

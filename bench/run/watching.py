@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ from bench.datasets import BUILT_IN
 from bench.errors import BenchError
 from bench.run import events
 from bench.run.job import CellJob
+from bench.run.limits import STARTUP_SECONDS, grace
 from bench.run.machine import Machine
 from bench.store.cell_folder import CellFolder
 from bench.util.files import CappedLog
@@ -20,6 +22,9 @@ from bench.util.warm import server_with
 
 NOTE_SECONDS = 3.0
 """How often the progress of a fit is noted in the cell's folder."""
+
+ANSWER_SECONDS = 60.0
+"""How long after its method's last moment a cell's process may take to say that it has ended the method."""
 
 SCORING_SECONDS = 600.0
 """How long scoring may take if the fit has a deadline; a later deadline gives the scoring as long."""
@@ -69,8 +74,9 @@ class CellWatch:
         self._last: events.CellOutcome | events.Stopped | events.Refused | None = None
         self._noted = 0.0
         self._scoring_seconds = max(machine.timeout or 0, SCORING_SECONDS)
-        self._scored_by: float | None = None
-        self._late = False
+        self._latest = math.inf
+        self._late = ""
+        self._set_latest("starting")
 
     def outcome(self) -> events.CellOutcome | None:
         """Run the process to its end, and return what has become of the cell; None if it was stopped.
@@ -118,20 +124,33 @@ class CellWatch:
             return
         now = time.monotonic()
         stage = event.name if isinstance(event, events.Stage) else None
-        if stage == "scoring" and self._machine.timeout is not None:
-            self._scored_by = now + self._scoring_seconds
+        if stage is not None:
+            self._set_latest(stage)
         if stage is not None or now - self._noted > NOTE_SECONDS:
             self._noted = now
             self._folder.note(events.note_of(event))
         self._report(event)
+
+    def _set_latest(self, stage: str) -> None:
+        """When the process is to be ended, since it is late in this stage: only if the fit has a deadline.
+
+        The process itself ends a method that is late. But a method could stop the process.
+        """
+        timeout = self._machine.timeout
+        if timeout is None:
+            return
+        method = timeout + grace(timeout) + ANSWER_SECONDS
+        seconds = {"starting": STARTUP_SECONDS + method, "fitting": method, "scoring": self._scoring_seconds}
+        self._latest = time.monotonic() + seconds[stage]
+        self._stage = stage
 
     def _tick(self) -> None:
         if self._stop.now.is_set():
             self._child.end()
         elif self._stop.asked.is_set():
             self._child.ask_to_stop()
-        elif self._scored_by is not None and time.monotonic() > self._scored_by:
-            self._late = True
+        elif time.monotonic() > self._latest:
+            self._late = self._why_late()
             self._child.end()
 
     def _settle(self, printed: str) -> events.CellOutcome | None:
@@ -152,13 +171,15 @@ class CellWatch:
     def _without_a_word(self) -> events.CellOutcome:
         """What has become of a cell whose process ended without telling."""
         if self._late:
-            return events.CellOutcome(status="timeout", error=self._why_late())
+            return events.CellOutcome(status="timeout", error=self._late)
         error = f"the cell's process ended without a result ({self._child.how_it_ended})"
         if self._child.out_of_memory:
             return events.CellOutcome(status="out-of-memory", error=error)
         return events.CellOutcome(status="failed", error=error)
 
     def _why_late(self) -> str:
+        if self._stage != "scoring":
+            return "the cell's process did not end its method in time, as if it were stopped, and was ended"
         dataset, seconds = self._job.dataset, f"{self._scoring_seconds:.0f}"
         advice = f"a --timeout above {seconds} allows it more"
         if dataset in BUILT_IN:

@@ -168,9 +168,15 @@ def test_a_fit_that_fails_is_told_once(tmp_path: Path) -> None:
     assert answers[0].reason == f"RuntimeError: two lines (line {line} of plugin.py)"
 
 
-def test_what_is_left_behind_is_found(tmp_path: Path) -> None:
-    leaving = "open('left.txt', 'w').close(); subprocess.Popen(['sleep', '30'])"
+@pytest.mark.parametrize("how", ["", ", env={}, start_new_session=True"])
+def test_what_is_left_behind_is_found(tmp_path: Path, how: str) -> None:
+    pid = tmp_path / "pid"
+    leaving = (
+        f"open('left.txt', 'w').close(); left = subprocess.Popen(['sleep', '600']{how}); "
+        f"open({str(pid)!r}, 'w').write(str(left.pid))"
+    )
     outcomes = found(plugin(tmp_path, leaving), ("output", TRACES))
+    assert not psutil.pid_exists(int(pid.read_text()))
     assert [outcome.status for outcome in outcomes.values()] == ["pass", "pass", "fail"]
     reason = outcomes["all", TRACES].reason
     assert reason == "left left.txt in the current folder; left a process running"

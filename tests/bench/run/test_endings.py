@@ -199,6 +199,16 @@ def test_an_imputation_that_takes_too_long_is_told_from_a_fit_that_does(bench: B
     assert 2 <= fit < 4 and 3 < imputation < 8
 
 
+def test_a_method_that_stops_its_cell_is_ended_at_its_deadline(bench: Bench) -> None:
+    bench.monkeypatch.setattr("bench.run.watching.ANSWER_SECONDS", 0.0)
+    bench.monkeypatch.setattr("bench.run.watching.grace", lambda timeout: 1.0)
+    bench.plugin("import signal; os.kill(os.getppid(), signal.SIGSTOP); time.sleep(600)")
+    assert bench.run("--timeout", "1")[0] == 1
+    (result,) = bench.results()
+    assert result["status"] == "timeout"
+    assert "did not end its method in time" in result["error"]
+
+
 def test_a_scoring_that_takes_too_long_says_what_helps(bench: Bench, tmp_path: Path) -> None:
     packages = tmp_path / "packages"
     packages.mkdir()
