@@ -87,7 +87,8 @@ class ScoreTable:
             for result in results
             if result.ok and result.stopped
         ]
-        notes = tuple(f"seed {seed}: {why}" for seed, why in [*without, *early])
+        others = [(result.cell.seed, result.company) for result in results if result.ok and result.company]
+        notes = tuple(f"seed {seed}: {why}" for seed, why in [*without, *early, *others])
         text = number(mean.value)
         if mean.spread is not None:
             # A deviation has its mean's decimals: 0.1541 ± 3.47e-05 reads as a large one.

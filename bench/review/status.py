@@ -161,6 +161,8 @@ def _compared(title: str, result: Result, cell: Cell, data_dir: Path | None, ask
     if result.stopped:
         early = f"its fit ended early ({result.stopped}); a longer --timeout, or none, continues it"
         remarks = (*remarks, early)
+    if result.company:
+        remarks = (*remarks, result.company)
     state = "outdated" if verdict.differs else "done"
     return Standing(title, state, (*reasons, *remarks), result)
 

@@ -159,6 +159,7 @@ def run(
         traceback=told.traceback,
         cost=told.cost,
         fit=told.fit,
+        company=told.company,
         processes_ended=left_behind or None,
     )
     if changed is not None and outcome.status == "ok":

@@ -117,6 +117,7 @@ class MethodOutcome(_Message):
         status: "cannot-write" is no end of a cell: the disk is full, and the user must make room.
         error: one line; None if all went well.
         fit: what the method tells of its fit.
+        company: how imputations depend on the other images in the call; None if they do not.
     """
 
     kind: Literal["outcome"] = "outcome"
@@ -125,6 +126,7 @@ class MethodOutcome(_Message):
     traceback: Text | None = None
     cost: Cost | None = None
     fit: Facts | None = None
+    company: Text | None = None
 
     @model_validator(mode="after")
     def _is_complete(self) -> MethodOutcome:
@@ -137,6 +139,7 @@ class CellOutcome(_Message):
     """What a cell's result holds beside what was known before it ran.
 
     Attributes:
+        company: as a `MethodOutcome` has it.
         processes_ended: how many processes the method left behind; None for none.
     """
 
@@ -146,6 +149,7 @@ class CellOutcome(_Message):
     traceback: Text | None = None
     cost: Cost | None = None
     fit: Facts | None = None
+    company: Text | None = None
     processes_ended: Count | None = None
     metrics: Facts | None = None
     provenance: dict[str, Any] | None = None

@@ -175,6 +175,7 @@ class Result(_Part):
         protocol: the version of the rules that it was measured by; None if not recorded.
         asked: who asked for what: the suite, and where each option's value came from.
         fit: what the method said of its fit.
+        company: how imputations depend on the other test images; "" if they do not, or if not recorded.
         status: "ok", "failed", "timeout", "out-of-memory" or "interrupted".
         display: how tables show it.
         error: one line; "" if all went well.
@@ -189,6 +190,7 @@ class Result(_Part):
     cell: Cell
     method: Method = Method()
     fit: dict[str, Any] = Field(default_factory=dict)
+    company: Description = ""
     problem: Problem = Problem()
     metrics: dict[Name, Metric] = Field(default_factory=dict)
     cost: Cost = Cost()
