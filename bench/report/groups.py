@@ -17,6 +17,8 @@ from bench.store.frame import cells, tidy
 from bench.store.results import Metric, Result
 from bench.util.text import clean
 
+Kind = Literal["dataset", "method"]
+
 
 @dataclass(frozen=True)
 class Group:
@@ -55,6 +57,17 @@ class Group:
         """The rates of the results, ascending."""
         return sorted({result.cell.rate for result in self.results})
 
+    @cached_property
+    def _spellings(self) -> dict[tuple[Kind, str], str]:
+        """How the results' data sets and methods are spelled. A page asks once for each of its cells."""
+        kinds: tuple[Kind, ...] = ("dataset", "method")
+        names = {(kind, getattr(one.cell, kind)) for kind in kinds for one in self.results}
+        return {(kind, name): spelled(kind, name, self.results) for kind, name in names}
+
+    def spelled(self, kind: Kind, name: str) -> str:
+        """How a data set or method is spelled in this group: see the function `spelled`."""
+        return self._spellings.get((kind, name)) or spelled(kind, name, self.results)
+
     def of_dataset(self, dataset: str) -> list[Result]:
         return [result for result in self.results if result.cell.dataset == dataset]
 
@@ -82,7 +95,7 @@ class _Variant:
         return ", ".join(str(part) for part in [*parts, judge, short(weights)] if part)
 
 
-def spelled(kind: Literal["dataset", "method"], name: str, results: Iterable[Result] = ()) -> str:
+def spelled(kind: Kind, name: str, results: Iterable[Result] = ()) -> str:
     """How a data set or method is spelled: as its results say, else as the paper spells it, else its name.
 
     If another data set or method of the results is spelled the same, both get their names in brackets. A

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bench.datasets import BUILT_IN
-from bench.report.groups import Group, count, short, spelled
+from bench.report.groups import Group, count, short
 from bench.report.published import prflow_paper
 from bench.store.results import Result
 
@@ -139,13 +139,13 @@ class Line:
 
     def label(self, group: Group) -> str:
         """The method's spelling, with the settings that differ from the preset's."""
-        return _label(spelled("method", self.method, group.results), self.settings)
+        return _label(group.spelled("method", self.method), self.settings)
 
     def row(self, group: Group, entries: Iterable[Entry]) -> Row:
         """The row of this line."""
         return Row(
-            spelled("dataset", self.dataset, group.results),
-            spelled("method", self.method, group.results),
+            group.spelled("dataset", self.dataset),
+            group.spelled("method", self.method),
             self.settings,
             tuple(entries),
             _unofficial(group.of_dataset(self.dataset)),
@@ -191,14 +191,16 @@ def lines_of(group: Group, published_metric: str = "") -> list[list[Line]]:
     blocks = []
     for dataset in dataset_order(group):
         results = group.of_dataset(dataset)
-        keys = {(result.cell.method, result.settings_label) for result in results}
-        keys |= {
+        found: dict[tuple[str, str], list[Result]] = {}
+        for result in results:
+            found.setdefault((result.cell.method, result.settings_label), []).append(result)
+        keys = found.keys() | {
             (method, "")
             for metric, of, method, rate in paper.values
             if metric == published_metric and of == dataset and rate in group.rates
         }
         ordered = sorted(keys, key=lambda key: (_rank(key[0], paper.methods), key[1]))
-        lines = [_line(dataset, method, settings, results) for method, settings in ordered]
+        lines = [Line(dataset, *key, tuple(found.get(key, ()))) for key in ordered]
         parts = ([line for line in lines if line.baseline is kind] for kind in (False, True))
         blocks += [part for part in parts if part]
     return blocks
@@ -224,7 +226,7 @@ def about(group: Group) -> tuple[str, ...]:
         results = group.of_dataset(dataset)
         train = next((one.problem.train for one in results if one.problem.train is not None), None)
         test = next((one.problem.test for one in results if one.problem.test is not None), None)
-        label = spelled("dataset", dataset, group.results)
+        label = group.spelled("dataset", dataset)
         parts.append(f"{label}: {count(train)} training and {count(test)} test images")
     return (f"{group.title}.", "; ".join(parts) + ".", *group.remarks)
 
@@ -237,11 +239,6 @@ def _rank(name: str, spellings: Mapping[str, str]) -> tuple[int, str]:
     """What sorts the paper's own first, in its order, and the others by name."""
     order = [*spellings]
     return (order.index(name) if name in order else len(order), name)
-
-
-def _line(dataset: str, method: str, settings: str, results: Sequence[Result]) -> Line:
-    own = [one for one in results if (one.cell.method, one.settings_label) == (method, settings)]
-    return Line(dataset, method, settings, tuple(own))
 
 
 def _unofficial(results: Sequence[Result]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import replace
 
-from bench.report.groups import Group, short, spelled
+from bench.report.groups import Group, short
 from bench.report.layout import Column, Entry, Line, Row, Table, about, dataset_order, lines_of, number
 from bench.report.metrics import Score
 from bench.report.published import MECHANISM, prflow_paper
@@ -248,7 +248,7 @@ class ScoreTable:
                 if right and right[0] is not None:
                     facts.append(f"right on {right[0]:.1%} of the complete test images")
                 known = f" ({', '.join(facts)})" if facts else ""
-                judges.append(f"{spelled('dataset', dataset, self.group.results)}: {named[0].judge}{known}")
+                judges.append(f"{self.group.spelled('dataset', dataset)}: {named[0].judge}{known}")
         return [f"Judges: {'; '.join(judges)}."] if judges else []
 
 

@@ -6,6 +6,7 @@ import errno
 import json
 import math
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -232,7 +233,7 @@ class Result(_Part):
             return None
         return row if row.ndim == 1 and np.isfinite(row).all() else None
 
-    @property
+    @cached_property
     def settings_label(self) -> str:
         """The settings as "name=value, name=value", in the names' order; "" if there are none."""
         return clean(

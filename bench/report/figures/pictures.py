@@ -22,7 +22,7 @@ from bench.report.figures.style import (
     width_of,
     wrapped,
 )
-from bench.report.groups import Group, spelled
+from bench.report.groups import Group
 from bench.report.layout import Line
 from bench.report.samples import RULE, Samples, SampleSet
 from bench.util.text import file_name
@@ -250,7 +250,7 @@ def _brightest(sets: Sequence[SampleSet], images: Sequence[int]) -> float:
 
 
 def _subject(group: Group, sets: Sequence[SampleSet]) -> str:
-    dataset = spelled("dataset", sets[0].dataset, group.results)
+    dataset = group.spelled("dataset", sets[0].dataset)
     rates = ", ".join(f"{one.rate:.0%}" for one in sets)
     where = f"{group.title[0].lower()}{group.title[1:]}, seed {sets[0].seed}"
     return f"Test images of {dataset} with {rates} of their pixels missing ({where})."

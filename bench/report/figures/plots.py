@@ -26,7 +26,7 @@ from bench.report.figures.style import (
     short_label,
     wrapped,
 )
-from bench.report.groups import Group, spelled
+from bench.report.groups import Group
 from bench.report.layout import Line, all_lines, dataset_order
 from bench.report.looks import Look, looks
 from bench.report.means import LINE
@@ -54,7 +54,7 @@ def against_rate(group: Group, scores: Sequence[Score]) -> Drawn | None:
             found = curves(group, dataset, score)
             if found:
                 _draw_curves(axes, group, score, found)
-                axes.set_title(spelled("dataset", dataset, group.results))
+                axes.set_title(group.spelled("dataset", dataset))
                 published |= any(curve.published for curve in found)
             else:
                 lacking.append(_no_panel(axes, group, dataset, score))
@@ -131,7 +131,7 @@ def _logarithmic(axis: Axis, set_scale: Callable[[str], None]) -> None:
 def _no_panel(axes: Axes, group: Group, dataset: str, score: Score, rate: float | None = None) -> str:
     """Leave a panel empty, of a data set at one rate or at all of them; why it is empty, for the caption."""
     no_panel(axes, f"no {score.short}: see the caption")
-    label = spelled("dataset", dataset, group.results)
+    label = group.spelled("dataset", dataset)
     metrics = [one.metric(score.name) for one in group.of_dataset(dataset) if rate in (None, one.cell.rate)]
     if any(metric.value is not None for metric in metrics):
         return f" {label}: no cost is recorded."
@@ -164,7 +164,7 @@ def against_cost(group: Group, scores: Sequence[Score]) -> Drawn | None:
             points = [point for point in points if not math.isnan(point[1])]
             if points:
                 _draw_costs(axes, group, score, points)
-                axes.set_title(f"{spelled('dataset', dataset, group.results)}, {rate:.0%} missing")
+                axes.set_title(f"{group.spelled('dataset', dataset)}, {rate:.0%} missing")
             else:
                 lacking.append(_no_panel(axes, group, dataset, score, rate))
     legend(figure, (axes for row in grid for axes in row))
@@ -256,7 +256,7 @@ def training(group: Group, dataset: str) -> Drawn | None:
         row[0].set_ylabel("mean over the epoch")
     legend(figure, places)
     caption = (
-        f"Training on {spelled('dataset', dataset, group.results)} ({group.title}): the mean of each loss "
+        f"Training on {group.spelled('dataset', dataset)} ({group.title}): the mean of each loss "
         "over an epoch, a line a seed. The page of each method explains its losses."
     )
     caption += long_settings(group, (line for line, _ in found))

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bench.report.figures.style import TEXT_WIDTH, TYPE_SIZE, Drawn, long_settings, short_label, wrapped
-from bench.report.groups import Group, spelled
+from bench.report.groups import Group
 from bench.report.layout import all_lines, dataset_order, kinds_of
 from bench.report.looks import Kind
 from bench.report.metrics import Score
@@ -65,7 +65,7 @@ def _named(group: Group, problems: Iterable[tuple[str, float]]) -> str:
     for dataset, rate in problems:
         rates.setdefault(dataset, []).append(rate)
     return "; ".join(
-        f"{spelled('dataset', dataset, group.results)} at {', '.join(f'{rate:g}' for rate in sorted(of))}"
+        f"{group.spelled('dataset', dataset)} at {', '.join(f'{rate:g}' for rate in sorted(of))}"
         for dataset, of in rates.items()
     )
 

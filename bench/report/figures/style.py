@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from bench.report.groups import Group, spelled
+from bench.report.groups import Group
 from bench.report.layout import LONGEST_SETTINGS, Line
 from bench.report.looks import Look
 
@@ -62,9 +62,7 @@ def drawn_as(look: Look) -> dict[str, Any]:
 def short_label(line: Line, group: Group) -> str:
     """The method as figures name it. A number stands for long settings; `long_settings` explains it."""
     number = _numbers(group).get(line.settings)
-    return (
-        line.label(group) if number is None else f"{spelled('method', line.method, group.results)} [{number}]"
-    )
+    return line.label(group) if number is None else f"{group.spelled('method', line.method)} [{number}]"
 
 
 def long_settings(group: Group, lines: Iterable[Line]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.report.curves import Curve, Point, curves, far_apart
-from bench.report.groups import Group, spelled
+from bench.report.groups import Group
 from bench.report.layout import number
 from bench.report.looks import Kind, Look
 from bench.report.metrics import Score
@@ -91,7 +91,7 @@ def chart(group: Group, dataset: str, score: Score, looks: Mapping[Kind, Look]) 
         for kind in [(curve.line.method, curve.line.settings)]
     )
     return Chart(
-        f"{spelled('dataset', dataset, group.results)}: {score.short} against the fraction missing",
+        f"{group.spelled('dataset', dataset)}: {score.short} against the fraction missing",
         score.short + score.direction,
         series,
         tuple((across(rate), f"{rate:g}") for rate in rates),

@@ -11,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.report.groups import Group, spelled
+from bench.report.groups import Group
 from bench.report.layout import dataset_order
 from bench.report.samples import Samples, SampleSet, chosen_images, sample_sets
 
 Gallery = dict[str, Any]
 
+MOST_SEEDS = 3
+"""How many seeds of a data set have a gallery: each makes the page larger by all methods' images."""
+
 
 def galleries(groups: Sequence[Group], count: int) -> list[Gallery]:
-    """A gallery for each group, data set and seed, as JSON for the page's script.
+    """A gallery for each group, data set and seed, of the first seeds, as JSON for the page's script.
 
     Each has `title`, `height`, `width`, `images` (positions among the test images), `complete` (a PNG with
     the images side by side), `rates` (each with `rate` and `observed`, a PNG in which observed pixels are
@@ -31,17 +34,16 @@ def galleries(groups: Sequence[Group], count: int) -> list[Gallery]:
     found = []
     for group in groups:
         for dataset in dataset_order(group):
-            for seed in sorted({one.cell.seed for one in group.of_dataset(dataset) if one.ok}):
-                sets = [one for one in sample_sets(group, dataset, seed) if _same_images(one, group)]
-                if sets:
+            seeds = sorted({one.cell.seed for one in group.of_dataset(dataset) if one.ok})
+            for seed in seeds[:MOST_SEEDS]:
+                if sets := _of_same_images(sample_sets(group, dataset, seed)):
                     found.append(_gallery(group, dataset, seed, sets, count, alone=len(groups) == 1))
     return found
 
 
-def _same_images(one: SampleSet, group: Group) -> bool:
-    """Whether a set's images are those of the first rate, so that a reader sees one image at all rates."""
-    first = sample_sets(group, one.dataset, one.seed)[0].truth
-    return np.array_equal(one.truth.complete, first.complete)
+def _of_same_images(sets: Sequence[SampleSet]) -> list[SampleSet]:
+    """The sets whose images are those of the first rate, so that a reader sees one image at all rates."""
+    return [one for one in sets if np.array_equal(one.truth.complete, sets[0].truth.complete)]
 
 
 def _gallery(
@@ -52,7 +54,7 @@ def _gallery(
     lines = list(dict.fromkeys(line for one in sets for line in one.by_line))
     where = "" if alone else f", {group.title[0].lower()}{group.title[1:]}"
     return {
-        "title": f"{spelled('dataset', dataset, group.results)}, seed {seed}{where}",
+        "title": f"{group.spelled('dataset', dataset)}, seed {seed}{where}",
         "height": truth.complete.shape[2],
         "width": truth.complete.shape[3],
         "images": [int(truth.index[position]) for position in chosen],
@@ -75,5 +77,5 @@ def png(images: NDArray[np.uint8] | NDArray[np.bool_]) -> str:
     grey = strip.shape[0] == 1
     picture = Image.fromarray(strip[0] if grey else np.ascontiguousarray(strip.transpose(1, 2, 0)))
     content = io.BytesIO()
-    picture.save(content, "PNG", optimize=True)
+    picture.save(content, "PNG")
     return base64.b64encode(content.getvalue()).decode()

@@ -19,7 +19,7 @@ from bench.report.citations import citations
 from bench.report.curves import INTERVALS
 from bench.report.groups import Group, short, spelled
 from bench.report.html import charts
-from bench.report.html.gallery import galleries
+from bench.report.html.gallery import MOST_SEEDS, galleries
 from bench.report.layout import Table, dataset_order, number
 from bench.report.looks import looks
 from bench.report.metrics import scores_of
@@ -85,6 +85,7 @@ def render(groups: Sequence[Group], root: Path, compare: bool, images: int) -> s
         lstrip_blocks=True,
     )
     results = [result for group in groups for result in group.results]
+    rows = _cells(groups, root)
     script = _source("script.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html").render(
@@ -93,14 +94,15 @@ def render(groups: Sequence[Group], root: Path, compare: bool, images: int) -> s
         script_hash=Markup(f"'sha256-{digest}'"),
         style=Markup(_source("style.css")),
         sets=_sets(groups, compare),
-        cells=_cells(groups, root),
-        failures=[row for row in _cells(groups, root) if not row.result.ok],
+        cells=rows,
+        failures=[row for row in rows if not row.result.ok],
         counts=_counts(results),
         origins=_origins(results),
         problems=_problems(groups),
         citations=citations(results),
         without_citation=_without_citation(results),
         galleries=galleries(groups, images),
+        most_seeds=MOST_SEEDS,
         intervals=INTERVALS,
         names=[name.upper() for name in NAMES],
         charts=charts,
@@ -155,8 +157,8 @@ def _cells(groups: Iterable[Group], root: Path) -> list[CellRow]:
         CellRow(
             result,
             root,
-            spelled("dataset", result.cell.dataset, group.results),
-            spelled("method", result.cell.method, group.results)
+            group.spelled("dataset", result.cell.dataset),
+            group.spelled("method", result.cell.method)
             + (f" ({result.settings_label})" if result.settings_label else ""),
         )
         for group in groups
@@ -196,7 +198,7 @@ def _problems(groups: Iterable[Group]) -> list[tuple[str, str, str, str, str]]:
             cell, problem = result.cell, result.problem
             found.append(
                 (
-                    spelled("dataset", cell.dataset, group.results),
+                    group.spelled("dataset", cell.dataset),
                     f"{cell.mechanism} {cell.rate:g}, seed {cell.seed}",
                     f"{problem.train or '?'} / {problem.test or '?'}",
                     short(problem.fingerprint) or "not recorded",

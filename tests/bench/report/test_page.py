@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.report import samples
 from bench.report.groups import group_results
 from bench.report.html.charts import _ticks as ticks_around
 from bench.report.html.page import render
+from bench.report.samples import read_samples
 from bench.store.results import read_results
 from tests.bench.report.browser import opened
 from tests.bench.report.pictured import store_with_images
@@ -294,3 +296,22 @@ def test_it_follows_the_reader_s_colours(view: tuple[Any, list[str]], scheme: st
     )
     assert (paper < ink) is dark
     assert abs(paper - ink) > 500
+
+
+def test_many_seeds_do_not_make_the_page_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two methods at two rates: the images of three seeds are read, once each."""
+    documents = [
+        result(method, rate=rate, rmse=0.2, seed=seed)
+        for method in ("a", "b")
+        for rate in (0.6, 0.9)
+        for seed in range(5)
+    ]
+    root = store_with_images(tmp_path / "runs", *documents)
+    read: list[Path] = []
+    monkeypatch.setattr(samples, "read_samples", lambda one: read.append(one.path) or read_samples(one))
+    whole = page_of(root, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert re.findall(r'<option value="\d">([^<]*seed \d)', whole) == [
+        f"MNIST, seed {seed}" for seed in range(3)
+    ]
+    assert len(read) == len(set(read)) == 3 * 4
+    assert "Images of the first 3 seeds of each data set are shown." in whole
