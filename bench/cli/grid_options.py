@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from bench.cli.options import plugin_option
+from bench.cli.options import names_between_commas, plugin_option
 from bench.datasets import is_named
 from bench.errors import BenchError
 from bench.grid.grid import Grid, Override
@@ -79,17 +79,7 @@ class DataSets(CommaSeparated):
     ) -> tuple[Any, ...]:
         """As `CommaSeparated.convert`. A part that is a data set by itself is not joined to the next one."""
         if isinstance(value, str):
-            parts = value.split(",")
-            value = []
-            while parts:
-                count = len(parts)
-                while count > 1 and not _exists(",".join(parts[:count]).strip()):
-                    count -= 1
-                first = parts[0].strip()
-                if count > 1 and (is_named(first) or (first and _exists(first))):
-                    count = 1
-                value.append(",".join(parts[:count]).strip())
-                parts = parts[count:]
+            value = names_between_commas(value, lambda name: is_named(name) or _exists(name))
         return super().convert(value, param, ctx)
 
 

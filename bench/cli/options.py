@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,25 @@ class GivenPath(click.Path):
                 )
         checked = Path(os.fsdecode(super().convert(path, parameter, context)))
         return checked
+
+
+def names_between_commas(text: str, is_name: Callable[[str], bool]) -> list[str]:
+    """The names in a text with commas between them; a name may hold commas too.
+
+    Args:
+        is_name: tells whether there is such a name. One that is a name by itself is not joined to the next.
+    """
+    parts = text.split(",")
+    found = []
+    while parts:
+        count = len(parts)
+        while count > 1 and not is_name(",".join(parts[:count]).strip()):
+            count -= 1
+        if count > 1 and (first := parts[0].strip()) and is_name(first):
+            count = 1
+        found.append(",".join(parts[:count]).strip())
+        parts = parts[count:]
+    return [name for name in found if name]
 
 
 data_dir_option = click.option(

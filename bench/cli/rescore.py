@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import data_dir_option, results_option
-from bench.cli.stored import choose_results, comma_separated, filter_options
+from bench.cli.options import data_dir_option, names_between_commas, results_option
+from bench.cli.stored import choose_results, filter_options
 from bench.errors import BenchError
 from bench.store.results import Metric
 from bench.util.text import clean
@@ -29,9 +29,14 @@ def command(
     from bench.datasets import called
     from bench.review.rescoring import rescore
 
-    given = {called(name): name for name in comma_separated(datasets)}
     refused = 0
-    for stored in choose_results(results, preset, datasets, methods):
+    chosen = choose_results(results, preset, datasets, methods)
+    known = {stored.cell.dataset for stored in chosen}
+    given = {
+        called(name): name
+        for name in names_between_commas(datasets or "", lambda name: called(name) in known)
+    }
+    for stored in chosen:
         title = clean(str(stored.path.parent.relative_to(results)))
         try:
             now = rescore(stored, given.get(stored.cell.dataset), data_dir)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.options import RESULTS
+from bench.cli.options import RESULTS, names_between_commas
 from bench.errors import BenchError
 from bench.util.files import open_regular
 from bench.util.folders import folders_below
@@ -113,8 +113,10 @@ def choose_results(root: Path, preset: str | None, datasets: str | None, methods
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     chosen: Sequence[Result] = found
+    known = {result.cell.dataset for result in found}
     chosen = _choose(chosen, "preset", comma_separated(preset), root)
-    chosen = _choose(chosen, "dataset", [called(name) for name in comma_separated(datasets)], root)
+    named = names_between_commas(datasets or "", lambda name: called(name) in known)
+    chosen = _choose(chosen, "dataset", [called(name) for name in named], root)
     baselines = {result.cell.method for result in chosen if result.display.baseline}
     named = comma_separated(methods)
     if BASELINES in named and baselines:

@@ -13,7 +13,7 @@ from bench.errors import BenchError
 from bench.store.cell_folder import CellFolder
 from bench.store.results import Result, read_result
 from bench.util.files import open_regular, write_atomically
-from bench.util.text import clean, file_name
+from bench.util.text import clean, file_name, older_file_name
 
 # Files that a run writes while it works; they are of no use on another machine.
 UNFINISHED = ("progress.json", "progress.draft")
@@ -132,7 +132,7 @@ def _fits(cell: Path, result: Result) -> bool:
     """Whether the folder belongs to the cell that the result records."""
     dataset, missing, method, seed = cell.parts
     return (
-        dataset == file_name(result.cell.dataset)
+        dataset in (file_name(result.cell.dataset), older_file_name(result.cell.dataset))
         and missing == f"{result.cell.mechanism}-{result.cell.rate:g}"
         and (
             method == file_name(result.cell.method) or method.startswith(f"{file_name(result.cell.method)}@")

@@ -23,9 +23,23 @@ def printable(line: str) -> str:
 
 
 def file_name(name: str) -> str:
-    """The name, with "-" for each character that a file system may refuse; a long one is cut and hashed."""
+    """The name, with "-" for each character that a file system may refuse.
+
+    A long name is cut. A hash then tells it from others, and so it does if a character beyond ASCII is lost.
+    """
+    safe = older_file_name(name)
+    has_hash = safe.endswith(f"-{_hash(name)}")
+    return safe if name.isascii() or has_hash else f"{safe[:100]}-{_hash(name)}"
+
+
+def older_file_name(name: str) -> str:
+    """What earlier versions gave for `file_name`: names in other letters became the same."""
     safe = re.sub(r"[^A-Za-z0-9._=,+@-]", "-", name).lstrip(".") or "-"
-    return safe if len(safe) <= 120 else f"{safe[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return safe if len(safe) <= 120 else f"{safe[:100]}-{_hash(name)}"
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 def counted(number: int, noun: str) -> str:

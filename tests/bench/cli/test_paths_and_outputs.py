@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench.cli.grid_options import DataSets
+from bench.cli.stored import choose_results
+from bench.errors import BenchError
 from tests.bench.command import Bench
 from tests.bench.report.stored import result, store
 
@@ -90,3 +92,16 @@ def test_a_path_may_hold_commas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert read.convert("a, b", None, None) == ("a", "b")
     assert read.convert("gone,mnist,", None, None) == ("gone", "mnist")
     assert len(read.convert(",".join(f"data{number}" for number in range(100)), None, None)) == 100
+
+
+def test_stored_results_of_a_data_set_with_a_comma_are_chosen(tmp_path: Path) -> None:
+    """Also when the folder itself is not there any more."""
+    store(tmp_path, result("a", "my,own pictures"), result("a", "mnist"), result("a", "own"))
+
+    def chosen(names: str) -> list[str]:
+        return sorted(one.cell.dataset for one in choose_results(tmp_path, None, names, None))
+
+    assert chosen("my,own pictures") == ["my,own pictures"]
+    assert chosen("some/where/my,own pictures,mnist") == ["mnist", "my,own pictures"]
+    with pytest.raises(BenchError, match=r"no result of data set 'gone' .* mnist, my,own pictures"):
+        choose_results(tmp_path, None, "mnist,gone", None)

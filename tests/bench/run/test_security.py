@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from bench.datasets import load
@@ -143,6 +143,15 @@ def test_a_copy_in_the_cache_that_holds_objects_is_refused_unopened(tmp_path: Pa
 
 
 ANY_NAME = st.text(min_size=1, max_size=300)
+
+
+@given(one=st.text(st.characters(min_codepoint=128), min_size=1), other=ANY_NAME)
+@example("图片", "照片")
+@example("müll", "möll")
+@example("🐱", "🐶")
+def test_names_in_other_letters_keep_folders_of_their_own(one: str, other: str) -> None:
+    assume(one != other)
+    assert file_name(one) != file_name(other)
 
 
 @given(ANY_NAME)
