@@ -66,6 +66,24 @@ class Setting:
             return f"must be a finite number, not {value!r}"
         return "" if kept else f"must be {self.range}, not {value!r}"
 
+    def parse(self, text: str) -> Any:
+        """The value that a text spells. Raises ValueError: what is wrong with it, as `fault` says it."""
+        value: Any = text
+        try:
+            if self.type == "bool":
+                value = {"true": True, "false": False}[text.lower()]
+            elif self.type in ("int", "float"):
+                value = {"int": int, "float": float}[self.type](text)
+                if not math.isfinite(value):
+                    raise FloatingPointError
+        except FloatingPointError:
+            raise ValueError(f"takes a finite number, not {text!r}") from None
+        except (KeyError, ValueError, OverflowError):
+            raise ValueError(f"takes a value of type {self.type}, not {text!r}") from None
+        if fault := self.fault(value):
+            raise ValueError(fault)
+        return value
+
 
 def settings_of(method: type) -> dict[str, Setting]:
     """The settings of a dataclass by name.

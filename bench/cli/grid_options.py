@@ -16,6 +16,7 @@ from bench.errors import BenchError
 from bench.grid.grid import Grid, Override
 from bench.grid.suites import Suite, read_suite
 from bench.plugins.presets import DEFAULT_PRESET, PRESETS
+from bench.problem.missingness import MECHANISMS
 from bench.util.files import expanded
 
 ORIGINS = {
@@ -27,6 +28,7 @@ ORIGINS = {
 RECORDED = (
     "methods",
     "datasets",
+    "mechanisms",
     "rates",
     "seeds",
     "preset",
@@ -121,6 +123,15 @@ OPTIONS = (
         help="Names or paths of data sets, with commas between.",
     ),
     click.option(
+        "--mechanism",
+        "mechanisms",
+        multiple=True,
+        default=["pixel"],
+        show_default=True,
+        metavar="NAME[:SETTING=VALUE,...]",
+        help=f"How pixels go missing: {', '.join(MECHANISMS)}; can be given several times.",
+    ),
+    click.option(
         "--rates",
         type=CommaSeparated(float, "rate"),
         default="0.6,0.7,0.8,0.9",
@@ -156,6 +167,7 @@ def grid_options(command: Callable[..., Any]) -> Callable[..., Any]:
         suite: Suite | None,
         methods: tuple[str, ...] | None,
         datasets: tuple[str, ...] | None,
+        mechanisms: tuple[str, ...],
         rates: tuple[float, ...],
         seeds: tuple[int, ...],
         preset: str,
@@ -170,6 +182,7 @@ def grid_options(command: Callable[..., Any]) -> Callable[..., Any]:
         grid = Grid(
             methods=methods or (),
             datasets=datasets or (),
+            mechanisms=mechanisms,
             rates=rates,
             seeds=seeds,
             preset=preset,

@@ -67,7 +67,7 @@ class Cell:
         suffix = "@" + ",".join(f"{name}={value}" for name, value in differs.items()) if differs else ""
         return Path(
             file_name(self.dataset),
-            f"{self.problem.mechanism}-{self.problem.rate:g}",
+            file_name(f"{self.problem.mechanism}-{self.problem.rate:g}"),
             file_name(self.source.name + suffix),
             f"seed-{self.problem.seed}",
         )

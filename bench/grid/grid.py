@@ -12,6 +12,7 @@ from bench.errors import BenchError
 from bench.grid.cell import Cell
 from bench.plugins.presets import sizes_of
 from bench.plugins.registry import BASELINES, Description, Source, describe, describe_all, find_methods
+from bench.problem.missingness import Pixel, mechanism_of
 from bench.problem.posing import Problem
 from bench.util.text import unknown
 
@@ -48,6 +49,7 @@ class Grid:
     Attributes:
         methods: names; `baselines` stands for all of them.
         datasets: names or paths.
+        mechanisms: how pixels go missing, as `bench.problem.missingness.mechanism_of` reads it.
         rates, seeds: every combination of all of these is run.
         preset: smoke, quick, standard or paper.
         overrides: settings; of two for one setting, the later wins.
@@ -66,6 +68,7 @@ class Grid:
     test: int | None = None
     plugins: Sequence[Path] = ()
     asked: Mapping[str, Any] = field(default_factory=dict)
+    mechanisms: Sequence[str] = (Pixel.name,)
 
     def cells(self) -> list[Cell]:
         """Every combination once, ordered by problem, so that a problem's methods follow each other.
@@ -113,13 +116,15 @@ class Grid:
         return [
             Problem(
                 dataset,
-                rate=rate,
+                mechanism,
+                rate,
                 seed=seed,
                 train=train if self.train is None else self.train,
                 test=test if self.test is None else self.test,
                 strict=by_hand,
             )
             for dataset in dict.fromkeys(self.datasets)
+            for mechanism in dict.fromkeys(mechanism_of(text).text for text in self.mechanisms)
             for rate in dict.fromkeys(self.rates)
             for seed in dict.fromkeys(self.seeds)
         ]

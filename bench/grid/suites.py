@@ -45,7 +45,7 @@ class Content(BaseModel):
         description: for people.
         methods: names; `baselines` stands for all of them.
         datasets: names, or paths from the suite's own folder.
-        rates, seeds, preset, train, test: as the options of `bench run`.
+        mechanisms, rates, seeds, preset, train, test: as the options of `bench run`.
         timeout, device, precision, threads, jobs, memory: the same.
         set: settings by method.
         plugins: Python files that each define a method; paths from the suite's own folder.
@@ -56,6 +56,7 @@ class Content(BaseModel):
     description: str = ""
     methods: Annotated[list[Name], Field(min_length=1)] | None = None
     datasets: Annotated[list[Name], Field(min_length=1)] | None = None
+    mechanisms: Annotated[list[Name], Field(min_length=1)] | None = None
     rates: Annotated[list[Rate], Field(min_length=1)] | None = None
     seeds: Annotated[list[Seed], Field(min_length=1)] | None = None
     preset: Annotated[str, AfterValidator(_known_preset)] | None = None

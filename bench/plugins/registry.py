@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -107,20 +106,10 @@ class Description:
         """
         if name not in self.settings:
             raise BenchError(unknown(f"setting of {self.name}", name, self.settings))
-        kind = self.settings[name].type
-        value: Any = text
         try:
-            if kind == "bool":
-                value = {"true": True, "false": False}[text.lower()]
-            elif kind in ("int", "float"):
-                value = {"int": int, "float": float}[kind](text)
-                if not math.isfinite(value):
-                    raise BenchError(f"{self.name}.{name} takes a finite number, not {text!r}")
-        except (KeyError, ValueError, OverflowError):
-            raise BenchError(f"{self.name}.{name} takes a value of type {kind}, not {text!r}") from None
-        if fault := self.settings[name].fault(value):
-            raise BenchError(f"{self.name}.{name} {fault}")
-        return value
+            return self.settings[name].parse(text)
+        except ValueError as error:
+            raise BenchError(f"{self.name}.{name} {error}") from None
 
 
 def find_methods(plugin_files: Iterable[Path] = ()) -> dict[str, Source]:
@@ -180,7 +169,8 @@ def describe_all(sources: Iterable[Source]) -> dict[str, Description | BenchErro
     """
     answers: dict[str, dict[str, Any]] = {}
     unasked: list[Source] = []
-    for source in sources:
+    wanted = list(sources)
+    for source in wanted:
         remembered = _remembered(source)
         if remembered is None:
             unasked.append(source)
@@ -188,7 +178,7 @@ def describe_all(sources: Iterable[Source]) -> dict[str, Description | BenchErro
             answers[source.name] = remembered
     if unasked:
         answers |= _ask(unasked)
-    return {name: _description(name, answer) for name, answer in answers.items()}
+    return {source.name: _description(source.name, answers[source.name]) for source in wanted}
 
 
 def _ask(sources: list[Source]) -> dict[str, dict[str, Any]]:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from bench import datasets
 from bench.errors import BenchError
-from bench.problem.missingness import MECHANISMS
+from bench.problem.missingness import Draws, mechanism_of
 from bench.util.cache import cache_dir, is_as_written, written_whole
 from bench.util.files import cannot_write
-from bench.util.text import unknown
+from bench.util.text import file_name
 
 Pixels = NDArray[np.uint8]
 
@@ -32,7 +32,7 @@ class Problem:
 
     Attributes:
         dataset: a data set's name or path.
-        mechanism: a name in `MECHANISMS`.
+        mechanism: as `mechanism_of` reads it.
         rate: the fraction of pixels missing, in (0, 1).
         seed: of the masks; also of the methods.
         train, test: how many images of each split; None for all.
@@ -58,8 +58,7 @@ class Problem:
             )
         if not 0 <= self.seed <= LARGEST_SEED:
             raise BenchError(f"seed {self.seed} is not possible: give whole numbers from 0 to {LARGEST_SEED}")
-        if self.mechanism not in MECHANISMS:
-            raise BenchError(unknown("mechanism", self.mechanism, MECHANISMS))
+        mechanism_of(self.mechanism)
         for split, size in (("train", self.train), ("test", self.test)):
             if size is not None and size < 1:
                 raise BenchError(f"{split} size {size} is not possible: give at least 1")
@@ -181,7 +180,7 @@ def _folders(
     # The same pixels may come with other labels.
     labels = b"" if dataset.test_labels is None else dataset.test_labels.tobytes()
     identity = f"{dataset.fingerprint}/{hashlib.sha256(labels).hexdigest()}/{sizes}"
-    masks = f"{problem.mechanism}-{problem.rate!r}-seed-{problem.seed}"
+    masks = file_name(f"{problem.mechanism}-{problem.rate!r}-seed-{problem.seed}")
     return (
         cache_dir() / "complete" / _short(identity),
         cache_dir() / "incomplete" / f"{_short(identity)}-{masks}",
@@ -192,8 +191,11 @@ def _observed(
     problem: Problem, split: str, dataset: datasets.Dataset, chosen: dict[str, NDArray[np.int64]]
 ) -> NDArray[np.bool_]:
     """(N, 1, H, W), bool: what is observed of one split."""
-    _, _, height, width = dataset.train.shape
-    return MECHANISMS[problem.mechanism](len(chosen[split]), height, width, problem.rate, problem.seed, split)
+    mechanism = mechanism_of(problem.mechanism)
+    images = {"train": dataset.train, "test": dataset.test}[split]
+    size = (len(chosen[split]), *images.shape[2:])
+    pixels = images[chosen[split]] if mechanism.sees_pixels else None
+    return mechanism.observed(size, problem.rate, Draws(mechanism.name, problem.seed, split), pixels)
 
 
 def _facts(drawn: list[NDArray[np.uint8]], chosen: dict[str, NDArray[np.int64]]) -> dict[str, Any]:

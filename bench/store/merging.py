@@ -133,7 +133,7 @@ def _fits(cell: Path, result: Result) -> bool:
     dataset, missing, method, seed = cell.parts
     return (
         dataset in (file_name(result.cell.dataset), older_file_name(result.cell.dataset))
-        and missing == f"{result.cell.mechanism}-{result.cell.rate:g}"
+        and missing == file_name(f"{result.cell.mechanism}-{result.cell.rate:g}")
         and (
             method == file_name(result.cell.method) or method.startswith(f"{file_name(result.cell.method)}@")
         )

@@ -22,6 +22,7 @@ SUITE = """\
 description: a test's
 methods: [mean, nearest]
 datasets: [mnist, own/images.npz]
+mechanisms: ["patch:side=3", rows]
 rates: [0.5, 0.75]
 seeds: [3]
 preset: smoke
@@ -46,6 +47,7 @@ def test_reads_what_is_written(tmp_path: Path) -> None:
     assert suite.name == "own.yaml" and suite.hash.startswith("sha256:")
     content = suite.content
     assert content.methods == ["mean", "nearest"] and content.rates == [0.5, 0.75] and content.seeds == [3]
+    assert content.mechanisms == ["patch:side=3", "rows"]
     assert (content.preset, content.train, content.test, content.timeout) == ("smoke", 40, 30, 60.0)
     # Paths are seen from the suite's own folder, names stay names.
     assert content.datasets == ["mnist", str(tmp_path / "own/images.npz")]

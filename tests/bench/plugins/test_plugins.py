@@ -364,3 +364,12 @@ def test_a_false_answer_disturbs_no_other_method(tmp_path: Path, claim: str, val
     answers = describe_all([methods["false"], methods["good"]])
     assert isinstance(answers["good"], Description)
     assert isinstance(answers["false"], BenchError) or answers["false"].name == "false"
+
+
+def test_answers_come_in_the_order_of_the_questions(tmp_path: Path) -> None:
+    """Also where some are remembered and others are not."""
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.py").write_text(METHOD)
+    methods = find_methods([tmp_path / f"{name}.py" for name in ("a", "b", "c")])
+    describe_all([methods["b"]])
+    assert [*describe_all(methods[name] for name in ("a", "b", "c"))] == ["a", "b", "c"]

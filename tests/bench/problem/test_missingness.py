@@ -10,8 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import BenchError
-from bench.problem.missingness import pixel
+from bench.problem.missingness import Draws, Observed, Pixel
 from bench.problem.posing import Problem
+
+
+def pixel(count: int, height: int, width: int, rate: float, seed: int, split: str) -> Observed:
+    return Pixel().observed((count, height, width), rate, Draws("pixel", seed, split), None)
 
 
 @given(rate=st.floats(0.01, 0.99), seed=st.integers(0, 1000))

@@ -79,6 +79,20 @@ def test_a_done_cell_is_not_run_again_and_what_changes_it_is(bench: Bench) -> No
     assert (bench.cell() / "log.txt").read_text().count("fitting") == 3
 
 
+def test_each_mechanism_has_a_cell_of_its_own(bench: Bench) -> None:
+    bench.plugin()
+    both = ["--mechanism", "patch:side=3", "--mechanism", "selfmask", "--mechanism", "patch:side=3"]
+    assert bench.run(*both)[0] == 0
+    stored = bench.results()
+    assert sorted(one["cell"]["mechanism"] for one in stored) == ["patch:side=3", "selfmask:slope=5"]
+    assert len({one["problem"]["observed"] for one in stored}) == 2
+    folders = {path.parts[-4] for path in bench.folder.rglob("result.json")}
+    assert folders == {"patch-side=3-0.8", "selfmask-slope=5-0.8"}
+    assert bench.run(*both)[1].count("done before") == 2
+    assert "2 done" in bench.call("status", "--plugin", str(bench.folder / "constant.py"))[1]
+    assert "mechanism patch:side=3" in bench.call("table")[1]
+
+
 SEARCH = r"""
 import pathlib
 needles = eval(pathlib.Path("needles.txt").read_text())
