@@ -1,1 +1,1 @@
-"""The judges: LeNet, ResNet18 and FaceNet, their training and their weights."""
+"""The judges: LeNet, ResNet18, FaceNet and FaceResNet, their training and their weights."""

@@ -1,4 +1,4 @@
-"""FaceNet through facenet-pytorch: the judge of CelebA. It has features, but no classes."""
+"""FaceNet through facenet-pytorch: the judge of CelebA where its file is given. It knows no classes."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 PART_BYTES = 15_500_000
@@ -58,7 +59,7 @@ def load(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save` wrote.
 
     Returns:
-        The state, floating-point tensors as float32 on the CPU, and the facts.
+        The state on the CPU, tensors in float16 as float32, and the facts.
 
     Raises:
         FileNotFoundError: there is no part at all.
@@ -107,7 +108,7 @@ def _narrow(tensor: Tensor) -> Tensor:
 
 
 def _widen(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.is_floating_point() else tensor
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
 def _split(state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:

@@ -84,7 +84,11 @@ def test_the_wheel_holds_the_suites_and_every_module(wheel: Path) -> None:
 def test_the_wheel_names_its_licence(wheel: Path) -> None:
     told = metadata(wheel)
     assert told["License-Expression"] == "MIT"
-    assert held(wheel, told["License-File"]) == (ROOT / "LICENSE").read_bytes()
+    of_others = "classifiers/weights/faceresnet.LICENSE"
+    assert told.get_all("License-File") == ["LICENSE", of_others]
+    for name in ("LICENSE", of_others):
+        assert held(wheel, f".dist-info/licenses/{name}") == (ROOT / name).read_bytes()
+    assert held(wheel, f"bench/{of_others}") == (ROOT / of_others).read_bytes()
 
 
 @pytest.mark.process

@@ -12,6 +12,7 @@ from bench.datasets import BUILT_IN, registered
 from bench.datasets.locations import Listing, data_folder
 from bench.datasets.mnist import PACKAGED
 from bench.errors import BenchError
+from bench.judges.known import told
 from bench.util.text import printable
 
 
@@ -30,6 +31,7 @@ def command(data_dir: Path | None) -> None:
         click.echo(f"  found     {_found(listing)}")
         click.echo(f"  source    {listing.source}")
         click.echo(f"  license   {listing.license}")
+        click.echo(f"  judge     {told(name)}")
     for name, entry in registered().items():
         click.echo(printable(f"{name}: from the plugin {entry.value}"))
     click.echo("your own: --dataset PATH of an .npz file (arrays train and test) or of a folder of images")

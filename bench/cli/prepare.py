@@ -52,15 +52,28 @@ def _prepare(name: str, data_dir: Path | None) -> bool:
         return True
     try:
         from bench.judges.finding import judge_at_hand, judge_for
-        from bench.judges.known import TRAINED
+        from bench.judges.known import TRAINED, has_first_choice
 
         if name in TRAINED and judge_at_hand(name) is None:
             from bench.judges.training import train_judge
 
             train_judge(name, data_dir)
-        judge_for(name, data_dir)
+        if has_first_choice(name):
+            _fetch_facenet(shown, data_dir)
+        judge = judge_for(name, data_dir)
     except (BenchError, Unavailable) as error:
         click.echo(f"error: no judge for {shown}: {clean(str(error))}", err=True)
         return False
-    click.echo(f"{shown}: its judge is ready")
+    click.echo(f"{shown}: its judge is ready: {judge.name}")
     return True
+
+
+def _fetch_facenet(shown: str, data_dir: Path | None) -> None:
+    """Fetch FaceNet if it is not here. If it cannot be had, another judge stands in for it."""
+    from bench.judges.finding import facenet_here, fetch_facenet
+
+    if facenet_here(data_dir) is None:
+        try:
+            fetch_facenet()
+        except Unavailable as error:
+            click.echo(f"{shown}: without FaceNet, the paper's judge: {clean(str(error))}")

@@ -8,19 +8,20 @@ from pathlib import Path
 
 from torch import nn
 
-from bench.classifiers import facenet, weights
-from bench.datasets import BUILT_IN, judge_of
+from bench.classifiers import facenet, faceresnet, weights
+from bench.datasets import BUILT_IN
 from bench.datasets.locations import weights_folder
 from bench.errors import BenchError, Unavailable
 from bench.judges.judge import Judge, describe
-from bench.judges.known import FACENET, FACENET_FILES, TRAINED, Trained, facenet_file
+from bench.judges.known import FACENET_FILES, TRAINED, Trained, facenet_file, has_first_choice
 
 
 def judge_for(dataset: str, data_dir: Path | None = None) -> Judge:
     """The judge of a data set, with its weights.
 
-    LeNet judges MNIST, ResNet18 CIFAR-10, and FaceNet CelebA. Weights come from the cache folder, where
-    `bench train-judge` puts a user's own, and then from the package. Nothing is trained here.
+    LeNet judges MNIST and ResNet18 CIFAR-10. Their weights come from the cache folder, where
+    `bench train-judge` puts a user's own, and then from the package. FaceNet judges CelebA where its file is
+    given, and else FaceResNet, which comes with the package. Nothing is fetched or trained here.
 
     Args:
         dataset: `mnist`, `cifar10` or `celeba`; no other data set has a judge.
@@ -37,20 +38,15 @@ def judge_for(dataset: str, data_dir: Path | None = None) -> Judge:
 def _judge_for(dataset: str, data_dir: Path | None) -> Judge:
     if dataset in TRAINED:
         return _trained(dataset)
-    if judge_of(dataset) == FACENET:
-        return _facenet(data_dir)
+    if has_first_choice(dataset):
+        path = facenet_here(data_dir)
+        return _facenet(path) if path else _faceresnet()
     raise Unavailable(f"no judge for the data set {dataset!r}; {', '.join(BUILT_IN)} have one")
 
 
 def judge_at_hand(dataset: str, data_dir: Path | None = None) -> Judge | None:
-    """As `judge_for`, but nothing is fetched; None if the judge has no weights here.
-
-    Raises:
-        Unavailable, BenchError: a file of weights is damaged.
-    """
-    if dataset in TRAINED:
-        return _kept(TRAINED[dataset])
-    return _facenet(data_dir) if _facenet_here(data_dir) else None
+    """As `judge_for`, but None if the judge has no weights here."""
+    return _kept(TRAINED[dataset]) if dataset in TRAINED else judge_for(dataset, data_dir)
 
 
 def _trained(dataset: str) -> Judge:
@@ -86,23 +82,42 @@ def _loaded(spec: Trained, folder: Path) -> Judge:
     return Judge(model, facts)
 
 
-def _facenet(data_dir: Path | None) -> Judge:
-    path = _facenet_here(data_dir)
+def _faceresnet() -> Judge:
     try:
-        model = facenet.from_file(path) if path else facenet.from_download()
+        state, facts = weights.load(weights.PACKAGED, faceresnet.WEIGHTS)
+    except (weights.WeightsError, FileNotFoundError) as error:
+        raise BenchError(f"{error}; install bench again") from error
+    return Judge(faceresnet.from_stored(state), facts, has_classes=False)
+
+
+def _facenet(path: Path) -> Judge:
+    try:
+        model = facenet.from_file(path)
     except facenet.FaceNetUnavailable as error:
         raise Unavailable(
-            f"{error}; set BENCH_FACENET to a file with the VGGFace2 weights, or put {FACENET_FILES[1]} "
-            f"into the data folder or where `bench doctor` says"
+            f"{error}; replace it by the file with the VGGFace2 weights, or take it away: another judge then "
+            f"stands in for FaceNet"
         ) from error
     metadata = {**describe(model), "weights": weights.fingerprint(model.network.state_dict())}
     return Judge(model, metadata, has_classes=False)
 
 
-def _facenet_here(data_dir: Path | None) -> Path | None:
+def facenet_here(data_dir: Path | None) -> Path | None:
     """A file with FaceNet's weights: one for bench, else what facenet-pytorch has fetched; None for neither.
 
     Raises:
         BenchError: BENCH_FACENET names no file.
     """
     return facenet_file(data_dir) or facenet.downloaded(FACENET_FILES[1])
+
+
+def fetch_facenet() -> None:
+    """Let facenet-pytorch download FaceNet's weights and keep them; `facenet_here` finds them from then on.
+
+    Raises:
+        Unavailable: the download failed.
+    """
+    try:
+        facenet.from_download()
+    except facenet.FaceNetUnavailable as error:
+        raise Unavailable(str(error)) from error

@@ -11,6 +11,11 @@ from bench.datasets.locations import data_folder, weights_folder
 from bench.errors import BenchError
 
 FACENET = "facenet"
+JUDGES = {
+    "lenet": "LeNet",
+    "resnet18": "ResNet18",
+    FACENET: "FaceNet where its file is given, else FaceResNet, which comes with the package",
+}
 FACENET_FILES = ("facenet.safetensors", "20180402-114759-vggface2.pt")
 
 
@@ -48,15 +53,22 @@ def refuse_absent_files(dataset: str, data_dir: Path | None) -> None:
         facenet_file(data_dir)
 
 
-def what_is_lacking(dataset: str) -> tuple[str, str]:
-    """What is lacking if a data set's judge has no weights on this machine, and what to do about it."""
-    if judge_of(dataset) != FACENET:
-        return "its judge has no weights here", f"bench prepare --dataset {dataset} trains it ahead of time"
-    advice = (
-        f"put {FACENET_FILES[1]} into {weights_folder()}, or set BENCH_FACENET to it; "
-        f"bench rescore --dataset {dataset} then scores what was run without"
+def has_first_choice(dataset: str) -> bool:
+    """Whether a data set has FaceNet for a judge where its file is given, and elsewhere another one."""
+    return judge_of(dataset) == FACENET
+
+
+def how_to_get_facenet(dataset: str) -> str:
+    """What to do so that FaceNet, whose weights do not come with the package, judges a data set."""
+    return (
+        f"for FIDs by it, put {FACENET_FILES[1]} into {weights_folder()}, or set BENCH_FACENET to it; "
+        f"bench rescore --dataset {dataset} then scores by it what was run without"
     )
-    return "FaceNet's weights are not here; a run tries to fetch them", advice
+
+
+def told(dataset: str) -> str:
+    """The judge of a built-in data set, as lists of data sets name it."""
+    return JUDGES[judge_of(dataset) or ""]
 
 
 def facenet_file(data_dir: Path | None = None) -> Path | None:

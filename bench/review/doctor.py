@@ -161,8 +161,8 @@ def data(data_dir: Path | None) -> Lines:
 def judges(data_dir: Path | None) -> Lines:
     """The judges: whether their weights are here, and how often they are right. Nothing is fetched."""
     from bench.datasets import BUILT_IN
-    from bench.judges.finding import judge_at_hand
-    from bench.judges.known import what_is_lacking
+    from bench.judges.finding import facenet_here, judge_at_hand
+    from bench.judges.known import has_first_choice, how_to_get_facenet
 
     for dataset in BUILT_IN:
         try:
@@ -172,13 +172,16 @@ def judges(data_dir: Path | None) -> Lines:
             yield Finding(level, f"{dataset}: {error}", "replace the file")
             continue
         if judge is None:
-            lacking, advice = what_is_lacking(dataset)
-            yield Finding("lacks", f"{dataset}: {lacking}", advice)
+            advice = f"bench prepare --dataset {dataset} trains it ahead of time"
+            yield Finding("lacks", f"{dataset}: its judge has no weights here", advice)
             continue
         facts = judge.metadata
         right = facts.get("accuracy")
         told = f", right on {right:.2%} of the test images" if isinstance(right, float) else ""
         yield Finding("ok", f"{dataset}: {judge.name}{told}, weights {str(facts['weights'])[:19]}")
+        if has_first_choice(dataset) and facenet_here(data_dir) is None:
+            text = f"{dataset}: FaceNet, the paper's judge, is not here, so {judge.name} judges"
+            yield Finding("lacks", text, how_to_get_facenet(dataset))
 
 
 def methods(plugins: tuple[Path, ...]) -> Lines:

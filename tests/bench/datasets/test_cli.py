@@ -26,8 +26,12 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Stands for the judges; remembers for which data sets one was asked."""
     asked: list[Any] = []
     module: Any = types.ModuleType("bench.judges.finding")
-    module.judge_for = lambda name, data_dir: asked.append((name, data_dir))
-    module.TRAINED = {"mnist": None}
+
+    def judge_for(name: str, data_dir: Path | None) -> Any:
+        asked.append((name, data_dir))
+        return types.SimpleNamespace(name="Judge")
+
+    module.judge_for = judge_for
     module.judge_at_hand = lambda name: object()
     monkeypatch.setitem(sys.modules, "bench.judges.finding", module)
     return asked
@@ -50,6 +54,12 @@ def test_the_list_says_what_is_found_where(cifar10_folder: Path, capsys: pytest.
     assert f"  found     {cifar10_folder / 'cifar10'} (not the official files)" in lines
     assert "celeba: 100,000 train, 102,599 test, 3x32x32" in lines
     assert "  found     no; `bench prepare` fetches it" in lines
+    judges = [line for line in lines if line.startswith("  judge")]
+    assert judges == [
+        "  judge     LeNet",
+        "  judge     ResNet18",
+        "  judge     FaceNet where its file is given, else FaceResNet, which comes with the package",
+    ]
 
 
 def test_the_list_goes_on_after_a_damaged_set(

@@ -1,6 +1,7 @@
 """Statistics of complete images: right, from the package or kept, and never those of other images."""
 
 import json
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 import safetensors
 from numpy.typing import NDArray
+from PIL import Image
 
 from bench import datasets
+from bench.datasets import celeba
 from bench.errors import BenchError
 from bench.judges import complete, finding
 from bench.judges.judge import Judge
@@ -20,6 +23,7 @@ from tests.bench.judges.patches import patches
 from tests.real import mnist_pixels
 
 RESULTS = Path(__file__).parents[3] / "results" / "measured"
+FACES = Path(__file__).parents[4] / "shared" / "data" / "celeba-first10000-half.tar.xz"
 UNSEEN = 5e-5
 """Tables show four decimals."""
 
@@ -175,8 +179,9 @@ def test_the_package_s_floors_are_those_of_stored_results(dataset: str, preset: 
     known = {}
     for path in complete.PACKAGED.iterdir():
         with safetensors.safe_open(path, framework="numpy") as file:
-            facts, count = json.loads(file.metadata()["facts"]), len(file.get_tensor("classes"))
-        if facts["weights"] == stored["weights"]:
+            facts = json.loads(file.metadata()["facts"])
+            count = len(file.get_tensor("classes")) if facts["weights"] == stored["weights"] else 0
+        if count:
             read = complete.load(path, facts["identity"], count, {"mnist": 84, "cifar10": 512}[dataset])
             assert read is not None
             known[facts["split"], count] = read.moments
@@ -205,6 +210,30 @@ def test_the_package_knows_cifar10(seen: list[int]) -> None:
     assert np.array_equal(known.classes, computed.classes)
 
 
+@pytest.mark.slow
+def test_the_package_knows_the_faces_of_every_preset(seen: list[int]) -> None:
+    """Of the first 10,000 images at half size; the FID is that of statistics computed here."""
+    if not FACES.exists():
+        pytest.skip("the faces are not here")
+    pixels = []
+    with tarfile.open(FACES) as archive:
+        for member in archive:
+            if member.isfile():
+                file = archive.extractfile(member)
+                assert file is not None
+                pixels.append(celeba.crop(Image.open(file), member.name))
+    train, test = np.stack(pixels[:8000]), np.stack(pixels[8000:])
+    judge = finding.judge_for("celeba")
+    for sizes in PRESETS.values():
+        for images, size in zip((train, test), sizes, strict=True):
+            complete.of_complete(judge, images[datasets.subset(len(images), min(size or 8000, len(images)))])
+    assert not seen
+    few = test[datasets.subset(len(test), PRESETS["smoke"][1])]
+    known, computed = complete.of_complete(judge, few), complete.compute(judge, few)
+    assert fid.fid(known.moments, computed.moments) < UNSEEN
+    assert known.classes is None
+
+
 def test_the_package_s_files_are_small() -> None:
     sizes = [path.stat().st_size for path in complete.PACKAGED.iterdir()]
     assert len(sizes) >= 6 and sum(sizes) < 8e6
@@ -213,7 +242,8 @@ def test_the_package_s_files_are_small() -> None:
 def test_the_maintainers_command_writes_what_scoring_takes(
     tmp_path: Path, seen: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statistics, "PRESETS", {"small": (40, 30), "all": (None, None)})
+    presets = {"small": (40, 30), "more than there are": (70, 30), "all": (None, None)}
+    monkeypatch.setattr(statistics, "PRESETS", presets)
     data = datasets.Dataset("digits", mnist_pixels("train", 60).numpy(), mnist_pixels("t10k", 50).numpy())
     old, others = tmp_path / "patches-0.safetensors", tmp_path / "lenet-0.safetensors"
     for path in (old, others):

@@ -1,4 +1,4 @@
-"""FaceNet, the judge of CelebA: where its weights are found, and which files are refused."""
+"""The judges of CelebA: FaceNet where its file is found, else FaceResNet; and which files are refused."""
 
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ import torch
 
 from bench.classifiers import facenet, vision, weights
 from bench.cli import main
+from bench.datasets import Dataset
 from bench.datasets.locations import weights_folder
 from bench.errors import BenchError, Unavailable
 from bench.judges import finding
+from bench.judges.complete import of_complete
 from bench.judges.known import facenet_file
 from bench.metrics import Scoring, score_all
 
@@ -55,7 +57,9 @@ def test_facenet_is_found_in_the_data_folder(facenet_weights: Path) -> None:
 
 
 def test_facenet_is_found_where_its_own_package_keeps_it(tmp_path: Path, offline: None) -> None:
-    assert finding.judge_at_hand("celeba") is None
+    stand_in = finding.judge_at_hand("celeba")
+    assert stand_in is not None and stand_in.name == "FaceResNet"
+    finding._judge_for.cache_clear()
     torch.manual_seed(0)
     whole = vision.load("facenet_pytorch").InceptionResnetV1(classify=True, num_classes=8631)
     path = tmp_path / "torch" / "checkpoints" / "20180402-114759-vggface2.pt"
@@ -80,15 +84,63 @@ def test_a_named_file_that_is_not_there_is_refused_before_any_fit(
     assert not (tmp_path / "results").exists()
 
 
-def test_without_facenet_everything_else_goes_on(offline: None) -> None:
-    truth = np.random.default_rng(0).integers(0, 256, (600, 3, 8, 8), dtype=np.uint8)
-    imputed = np.zeros(truth.shape, np.float32)
-    scores = score_all(
-        Scoring(truth, imputed, np.zeros((600, 1, 8, 8), bool), None, truth, "sha256:0", "celeba")
+def test_without_facenet_the_judge_of_the_package_is_taken_and_named(
+    offline: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is fetched for it while a cell is scored. Its FID is the one of its features, which are 128."""
+    monkeypatch.setattr(facenet, "from_download", None)
+    images = np.random.default_rng(0).integers(0, 256, (129, 3, 4, 4), dtype=np.uint8)
+    grey = np.full(images.shape, 0.5, np.float32)
+    scoring = Scoring(images, grey, np.zeros((129, 1, 4, 4), bool), None, images, "sha256:0", "celeba")
+    scores = score_all(scoring)
+    judge = finding.judge_for("celeba")
+    truth = of_complete(judge, images).moments
+    (imputed,) = judge.features(scoring.quantised[:1])
+    # The imputed images are one and the same: there is no covariance, and no product of two.
+    expected = ((truth.mean - imputed) ** 2).sum() + truth.covariance.trace()
+    assert scores["fid"]["value"] == pytest.approx(expected, rel=1e-5)
+    assert scores["fid"]["floor"] == pytest.approx(0, abs=1e-6)
+    assert {name: scores["fid"][name] for name in ("judge", "layer", "weights")} == {
+        "judge": "FaceResNet",
+        "layer": "face descriptor (128)",
+        "weights": weights.load(weights.PACKAGED, "faceresnet")[1]["weights"],
+    }
+    assert scores["scc"]["value"] is None and "no labels" in scores["scc"]["reason"]
+    with pytest.raises(Unavailable, match="FaceResNet knows no classes"):
+        judge.predict(images)
+    few = Scoring(
+        images[:128], grey[:128], np.zeros((128, 1, 4, 4), bool), None, images, "sha256:0", "celeba"
     )
-    assert scores["rmse"]["value"] > 0
+    reason = score_all(few)["fid"]["reason"]
+    assert "FID on 128 features of FaceResNet needs more than 128 test images, not 128" in reason
+
+
+def test_prepare_goes_on_without_facenet(
+    offline: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.zeros((2, 3, 32, 32), np.uint8)
+    monkeypatch.setattr("bench.cli.prepare.load", lambda *_: Dataset("celeba", pixels, pixels))
+    monkeypatch.setattr("bench.datasets.celeba.locate", lambda _: Path("there"))
+    with pytest.raises(SystemExit) as ended:
+        main(["prepare", "--dataset", "celeba"])
+    assert not ended.value.code
+    without, ready = capsys.readouterr().out.splitlines()[-2:]
+    assert without.startswith("celeba: without FaceNet, the paper's judge: facenet-pytorch could not fetch")
+    assert "no route to host" in without
+    assert ready == "celeba: its judge is ready: FaceResNet"
+
+
+def test_a_damaged_file_of_facenet_is_told_and_no_other_judge_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights_folder().mkdir(parents=True)
+    (weights_folder() / "facenet.safetensors").write_bytes(b"torn")
+    images = np.zeros((130, 3, 4, 4), np.uint8)
+    observed = np.zeros((130, 1, 4, 4), bool)
+    imputed = np.zeros(images.shape, np.float32)
+    scores = score_all(Scoring(images, imputed, observed, None, images, "sha256:0", "celeba"))
     assert scores["fid"]["value"] is None
-    assert "BENCH_FACENET" in scores["fid"]["reason"]
+    assert scores["fid"]["reason"].startswith("facenet.safetensors holds no FaceNet weights")
     assert "\n" not in scores["fid"]["reason"]
     # It goes into the record, which is for others to read; `bench doctor` names the folder.
     assert str(weights_folder()) not in scores["fid"]["reason"]

@@ -13,6 +13,7 @@ import pytest
 from bench.classifiers import weights
 from bench.cli import main
 from bench.datasets.mnist import FILES, PACKAGED
+from bench.judges import finding
 from bench.review.doctor import caches, data, diagnose, folders, judges, latex, methods
 from tests.bench.installed import bench, install
 
@@ -70,13 +71,17 @@ def test_a_data_folder_that_is_not_there_is_broken(monkeypatch: pytest.MonkeyPat
 def test_judges_tell_how_often_they_are_right_or_how_to_get_them(
     own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mnist, cifar10, celeba = judges(None)
+    mnist, cifar10, celeba, facenet = judges(None)
     assert mnist.level == "ok" and "right on 99." in mnist.text
     assert cifar10.level == "ok" and "% of the test images" in cifar10.text
+    assert celeba.level == "ok" and celeba.text.startswith("celeba: FaceResNet, weights sha256:")
+    assert facenet.level == "lacks" and "FaceNet, the paper's judge, is not here" in facenet.text
+    assert str(own_cache / "judges") in facenet.advice
     monkeypatch.setattr(weights, "PACKAGED", tmp_path / "nothing")
-    _, cifar10, _ = judges(None)
+    finding._judge_for.cache_clear()
+    _, cifar10, celeba = judges(None)
     assert cifar10.level == "lacks" and "bench prepare --dataset cifar10" in cifar10.advice
-    assert celeba.level == "lacks" and str(own_cache / "judges") in celeba.advice
+    assert celeba.level == "lacks" and "no weights named faceresnet" in celeba.text
 
 
 def test_a_plugin_that_cannot_be_loaded_is_told(
