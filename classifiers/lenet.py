@@ -1,4 +1,4 @@
-"""LeNet-5 for 28x28 grey images: the judge of MNIST."""
+"""LeNet-5 for 28x28 grey images: the judge of MNIST, and of a user's own small grey images."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ class LeNet(nn.Module):
     layer = "second linear layer after ReLU (84)"
     normalisation = f"(x - {MEAN}) / {STANDARD_DEVIATION}"
     dimensions = 84
+    size = 28
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int = 10) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
             nn.Conv2d(1, 6, 5, padding=2),
@@ -35,7 +36,7 @@ class LeNet(nn.Module):
             nn.Flatten(),
         )
         self.hidden = nn.Sequential(nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU())
-        self.output = nn.Linear(84, 10)
+        self.output = nn.Linear(84, classes)
 
     def features(self, images: Tensor) -> Tensor:
         """(N, 84), float32: what the last layer sees."""
@@ -43,13 +44,13 @@ class LeNet(nn.Module):
         return hidden
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 10), float32: logits."""
+        """(N, classes), float32: logits."""
         logits: Tensor = self.output(self.features(images))
         return logits
 
 
-def build(seed: int = 0) -> LeNet:
+def build(seed: int = 0, classes: int = 10) -> LeNet:
     """A LeNet with fresh weights that depend on the seed alone; the global generator is not used."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return LeNet()
+        return LeNet(classes)

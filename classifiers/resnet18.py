@@ -1,4 +1,4 @@
-"""ResNet18 in its 32x32 form: the judge of CIFAR-10."""
+"""ResNet18 in its 32x32 form: the judge of CIFAR-10, and of a user's own images."""
 
 from __future__ import annotations
 
@@ -26,19 +26,21 @@ SCHEDULES = {"gpu": THOROUGH, "cpu": SHORT}
 class ResNet18(nn.Module):
     """torchvision's ResNet18 with a 3x3 stem and no first pooling (He et al., 2016, section 4.2).
 
-    Takes float32 (N, 3, 32, 32) in [0, 1]; normalises each channel by CIFAR-10's mean and deviation.
+    Takes float32 (N, 3, 32, 32) in [0, 1]; normalises each channel by CIFAR-10's mean and deviation. Grey
+    images, (N, 1, 32, 32), are taken as colour images without colour.
     """
 
     name = "ResNet18"
     layer = "global average pool (512)"
     normalisation = f"(x - {MEAN}) / {STANDARD_DEVIATION} by channel"
     dimensions = 512
+    size = 32
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int = 10) -> None:
         super().__init__()
-        network = vision.load("torchvision.models").resnet18(num_classes=10, zero_init_residual=True)
+        network = vision.load("torchvision.models").resnet18(num_classes=classes, zero_init_residual=True)
         network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
         network.maxpool = nn.Identity()
         self.output = network.fc
@@ -53,13 +55,13 @@ class ResNet18(nn.Module):
         return pooled
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 10), float32: logits."""
+        """(N, classes), float32: logits."""
         logits: Tensor = self.output(self.features(images))
         return logits
 
 
-def build(seed: int = 0) -> ResNet18:
+def build(seed: int = 0, classes: int = 10) -> ResNet18:
     """A ResNet18 with fresh weights that depend on the seed alone; the global generator is not used."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ResNet18()
+        return ResNet18(classes)

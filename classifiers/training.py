@@ -186,7 +186,7 @@ def augment(images: Tensor, size: int, step: int, schedule: Schedule) -> Tensor:
     """
     generator = torch.Generator().manual_seed(schedule.seed * 2**32 + 2**31 + step)
     batch = images.float() / 255
-    if batch.shape[-1] != size:
+    if batch.shape[2:] != (size, size):
         batch = F.interpolate(batch, size=(size, size), mode="bilinear", antialias=True)
     padding = max(1, schedule.crop_padding * size // 32)
     count, channels = batch.shape[:2]

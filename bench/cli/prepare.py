@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bench.cli.options import GivenPath
-from bench.datasets import BUILT_IN, check_name, load
+from bench.datasets import BUILT_IN, Dataset, check_name, load
 from bench.datasets.locations import data_folder
 from bench.errors import BenchError, Unavailable
 from bench.util.cache import cache_dir
@@ -48,8 +48,7 @@ def _prepare(name: str, data_dir: Path | None) -> bool:
         f"{shown}: {len(dataset.train):,} train, {len(dataset.test):,} test ({kind}), {dataset.fingerprint}"
     )
     if name not in BUILT_IN:
-        click.echo(f"{shown}: there is no judge for its images, so a run measures RMSE only")
-        return True
+        return _tell_own_judge(shown, dataset)
     try:
         from bench.judges.finding import judge_at_hand, judge_for
         from bench.judges.known import TRAINED, has_first_choice
@@ -65,6 +64,26 @@ def _prepare(name: str, data_dir: Path | None) -> bool:
         click.echo(f"error: no judge for {shown}: {clean(str(error))}", err=True)
         return False
     click.echo(f"{shown}: its judge is ready: {judge.name}")
+    return True
+
+
+def _tell_own_judge(shown: str, dataset: Dataset) -> bool:
+    """Say whether a user's own data set has its judge, or could have one. False: its file is damaged."""
+    from bench.judges.finding import judge_at_hand
+
+    try:
+        judge = judge_at_hand(dataset.name, fingerprint=dataset.fingerprint)
+    except BenchError as error:
+        click.echo(f"error: no judge for {shown}: {clean(str(error))}", err=True)
+        return False
+    if judge is not None:
+        click.echo(f"{shown}: its judge is ready: {judge.name}")
+    elif dataset.train_labels is not None and dataset.test_labels is not None:
+        click.echo(
+            f"{shown}: there is no judge for its images yet; bench train-judge trains one, for FID and SCC"
+        )
+    else:
+        click.echo(f"{shown}: there is no judge for its images, so a run measures RMSE only")
     return True
 
 

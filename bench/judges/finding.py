@@ -9,44 +9,70 @@ from pathlib import Path
 from torch import nn
 
 from bench.classifiers import facenet, faceresnet, weights
-from bench.datasets import BUILT_IN
+from bench.datasets import BUILT_IN, called
 from bench.datasets.locations import weights_folder
 from bench.errors import BenchError, Unavailable
 from bench.judges.judge import Judge, describe
-from bench.judges.known import FACENET_FILES, TRAINED, Trained, facenet_file, has_first_choice
+from bench.judges.known import (
+    FACENET_FILES,
+    TRAINED,
+    Trained,
+    facenet_file,
+    has_first_choice,
+    judges_of_pixels,
+)
 
 
-def judge_for(dataset: str, data_dir: Path | None = None) -> Judge:
+def judge_for(dataset: str, data_dir: Path | None = None, fingerprint: str = "") -> Judge:
     """The judge of a data set, with its weights.
 
     LeNet judges MNIST and ResNet18 CIFAR-10. Their weights come from the cache folder, where
     `bench train-judge` puts a user's own, and then from the package. FaceNet judges CelebA where its file is
-    given, and else FaceResNet, which comes with the package. Nothing is fetched or trained here.
+    given, and else FaceResNet, which comes with the package. A judge that `bench train-judge` trained on
+    other images is found by their fingerprint. Nothing is fetched or trained here.
 
     Args:
-        dataset: `mnist`, `cifar10` or `celeba`; no other data set has a judge.
+        dataset: its name or path.
         data_dir: a folder in which FaceNet's weights are looked for.
+        fingerprint: of the complete pixels.
 
     Raises:
         Unavailable: the data set has no judge, or its weights cannot be had.
         BenchError: a file of weights is damaged.
     """
-    return _judge_for(dataset, data_dir)
+    return _judge_for(dataset, data_dir, "" if dataset in BUILT_IN else fingerprint)
 
 
 @functools.lru_cache(maxsize=4)
-def _judge_for(dataset: str, data_dir: Path | None) -> Judge:
+def _judge_for(dataset: str, data_dir: Path | None, fingerprint: str) -> Judge:
     if dataset in TRAINED:
         return _trained(dataset)
     if has_first_choice(dataset):
         path = facenet_here(data_dir)
         return _facenet(path) if path else _faceresnet()
-    raise Unavailable(f"no judge for the data set {dataset!r}; {', '.join(BUILT_IN)} have one")
+    own = _trained_on(fingerprint)
+    if own is None:
+        raise Unavailable(
+            f"no judge for the data set {called(dataset)!r}; if its images have labels, bench train-judge "
+            "trains one"
+        )
+    return own
 
 
-def judge_at_hand(dataset: str, data_dir: Path | None = None) -> Judge | None:
+def judge_at_hand(dataset: str, data_dir: Path | None = None, fingerprint: str = "") -> Judge | None:
     """As `judge_for`, but None if the judge has no weights here."""
-    return _kept(TRAINED[dataset]) if dataset in TRAINED else judge_for(dataset, data_dir)
+    if dataset in TRAINED:
+        return _kept(TRAINED[dataset])
+    return judge_for(dataset, data_dir) if dataset in BUILT_IN else _trained_on(fingerprint)
+
+
+def _trained_on(fingerprint: str) -> Judge | None:
+    """The judge that was trained on the pixels with this fingerprint; None if there is none."""
+    for spec in judges_of_pixels(fingerprint):
+        kept = _kept(spec)
+        if kept is not None and kept.metadata.get("fingerprint") == fingerprint:
+            return kept
+    return None
 
 
 def _trained(dataset: str) -> Judge:
@@ -71,7 +97,7 @@ def _loaded(spec: Trained, folder: Path) -> Judge:
         state, facts = weights.load(folder, spec.weights)
     except weights.WeightsError as error:
         raise BenchError(str(error)) from error
-    model: nn.Module = importlib.import_module(spec.module).build()
+    model: nn.Module = importlib.import_module(spec.module).build(classes=facts.get("classes", 10))
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -21,7 +22,8 @@ class Judge:
     Attributes:
         model: a module of `classifiers`, in evaluation mode.
         metadata: `judge`, `layer`, `dimensions`, `normalisation`, `weights` (their hash), and for a
-            trained judge `accuracy` and what the training recorded.
+            trained judge `accuracy` and what the training recorded. With `resized_to`, images are first
+            scaled to squares of so many pixels (bilinear, antialiased).
         has_classes: whether `predict` works.
     """
 
@@ -90,7 +92,15 @@ class Judge:
             # np.array copies: a read-only memory map would make torch warn.
             batch = images[start : start + size]
             pixels = batch if isinstance(batch, Tensor) else torch.from_numpy(np.array(batch))
-            yield (pixels.to(self.device).float() / 255).contiguous(memory_format=torch.channels_last)
+            yield self._resized(pixels.to(self.device).float() / 255).contiguous(
+                memory_format=torch.channels_last
+            )
+
+    def _resized(self, images: Tensor) -> Tensor:
+        side = self.metadata.get("resized_to")
+        if side is None:
+            return images
+        return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
 
 
 def best_device() -> torch.device:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.datasets import BUILT_IN, judge_of
@@ -41,6 +41,27 @@ _TRAINED = {
 
 TRAINED = {dataset: _TRAINED[judge] for dataset in BUILT_IN if (judge := judge_of(dataset)) in _TRAINED}
 """By data set."""
+
+SMALL = 32
+"""LeNet judges grey images up to this width and height."""
+
+
+def judge_to_train(fingerprint: str, channels: int, height: int, width: int) -> Trained:
+    """The judge of a user's own images: LeNet if they are grey and small, else ResNet18.
+
+    Its weights are found again by the fingerprint of the complete pixels.
+    """
+    judge = "lenet" if channels == 1 and max(height, width) <= SMALL else "resnet18"
+    return _for_pixels(judge, fingerprint)
+
+
+def judges_of_pixels(fingerprint: str) -> list[Trained]:
+    """Every judge that could have been trained on the pixels with this fingerprint."""
+    return [_for_pixels(judge, fingerprint) for judge in _TRAINED]
+
+
+def _for_pixels(judge: str, fingerprint: str) -> Trained:
+    return replace(_TRAINED[judge], weights=f"{judge}-{fingerprint.removeprefix('sha256:')[:16]}")
 
 
 def refuse_absent_files(dataset: str, data_dir: Path | None) -> None:

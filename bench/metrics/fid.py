@@ -139,7 +139,7 @@ def score(scoring: Scoring) -> dict[str, Any]:
     Raises:
         Unavailable: the data set has no judge, or there are too few images for its features.
     """
-    judge = judge_for(scoring.dataset, scoring.data_dir)
+    judge = judge_for(scoring.dataset, scoring.data_dir, scoring.fingerprint)
     if len(scoring.truth) <= judge.dimensions:
         raise Unavailable(
             f"FID on {judge.dimensions} features of {judge.name} needs more than {judge.dimensions} test "

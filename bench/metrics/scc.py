@@ -38,7 +38,7 @@ def score(scoring: Scoring) -> dict[str, Any]:
     """
     if scoring.labels is None:
         raise Unavailable(f"{scoring.dataset} has no labels, so there is no accuracy to compare")
-    judge = judge_for(scoring.dataset, scoring.data_dir)
+    judge = judge_for(scoring.dataset, scoring.data_dir, scoring.fingerprint)
     judge.require_classes()
     complete = of_complete(judge, scoring.truth).classes
     assert complete is not None

@@ -23,8 +23,8 @@ class Scoring:
         observed: bool (N, 1, H, W).
         labels: of the test images, int64 (N,), or None.
         train_truth: complete training images, uint8 (M, C, H, W).
-        fingerprint: of the complete pixels.
-        dataset: its name, by which the judge is found.
+        fingerprint: of the complete pixels of the whole data set.
+        dataset: its name. By it or by the fingerprint the judge is found.
         data_dir: the folder in which the data and a judge's weights are looked for.
         per_image: a metric stores each image's score here, (N,) under its name, for paired tests between
             methods. The metric must be a mean over test images, or order methods as such a mean does.
