@@ -11,6 +11,7 @@ observed. Three generators play against a critic each:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +20,14 @@ from torch.nn import functional
 from bench.images import MaskedImages
 from bench.imputer import FitContext
 from bench.methods.batchwise import Batchwise
+from bench.methods.nn.averaged import Share, averaged
 from bench.methods.nn.families import Shape, check_batch
-from bench.methods.nn.misgan import networks
-from bench.methods.nn.wgan import Critic, raise_distance
+from bench.methods.nn.misgan import Architecture, networks
+from bench.methods.nn.wgan import Critic, penalty_of_step, raise_distance
 from bench.methods.noise import noise_for
 from bench.methods.optimisation import adam, descend, evaluating, fixed, products_in, seeded
 from bench.methods.settings import Count, Positive, Weight, on_photos
-from bench.methods.training import Parts, Training
+from bench.methods.training import Training
 
 BETAS = (0.5, 0.9)
 HASTE = {"learning_rate": 3e-4, "imputer_learning_rate": 6e-4}
@@ -86,13 +88,13 @@ class Game:
         noise = torch.rand(batch.pixels.shape, generator=self.noise, device=batch.device)
         return recover(self.networks["imputer"], batch, noise)
 
-    def update_critics(self, batch: MaskedImages) -> dict[str, Tensor]:
-        """One step of each critic; the distances before it."""
+    def update_critics(self, batch: MaskedImages, penalty: float | None) -> dict[str, Tensor]:
+        """One step of each critic; the distances before it. `penalty` is as in `raise_distance`."""
         with torch.no_grad():
             x, m = self.images(len(batch)), self.masks(len(batch))
             recovered = self.recovered(batch)
         observed, distances = batch.observed.float(), {}
-        tau, penalty = self.settings.tau, self.settings.gradient_penalty
+        tau = self.settings.tau
         for name, real, fake in (
             ("data", fill(batch.values, observed, tau), fill(x, m, tau)),
             ("mask", observed, m),
@@ -132,8 +134,13 @@ class MisGAN(Batchwise):
         imputation_weight: of the imputation critic's term in the data generator's loss (the paper's beta).
             In the authors' code no gradient of this term reaches the data generator; 0 does the same.
         gradient_penalty: its weight in each critic's loss.
+        penalty_every: in each so many critic updates one has the penalty, with so many times its weight.
         critic_steps: critic updates to one update of the generators.
+        architecture: "convolutional", as the published numbers; "dense", the fully connected generators and
+            critics that the authors' code has for MNIST too, several times as fast on a CPU.
         latent, width: length of the generators' random codes; channels of the convolutions next to the image.
+        average: the share of the old average in the running average of the imputer's weights, which then
+            imputes; 0 means that the last weights do, as published.
         epochs, batch_size: the schedule; each batch is one critic update.
         learning_rate, imputer_learning_rate: of both generators, of the imputer, and of their critics.
     """
@@ -142,9 +149,12 @@ class MisGAN(Batchwise):
     data_weight: Weight = 0.1
     imputation_weight: Weight = 0.1
     gradient_penalty: Weight = 10.0
+    penalty_every: Count = 1
     critic_steps: Count = 5
+    architecture: Architecture = "convolutional"
     latent: Count = 128
     width: Count = 64
+    average: Share = 0.0
     epochs: Count = 1000
     batch_size: Count = 64
     learning_rate: Positive = 1e-4
@@ -156,14 +166,20 @@ class MisGAN(Batchwise):
         train = train.to(context.device)
         game = self.new_game(train.shape)
         self.imputer = game.networks["imputer"]
-        parts: Parts = {**game.networks, **game.adams, "noise": game.noise}
+        parts: dict[str, Any] = {**game.networks, **game.adams, "noise": game.noise}
+        average = averaged(self.imputer, self.average) if self.average else None
+        if average is not None:
+            self.imputer, parts["average"] = average.module, average
         training = Training(context, parts, len(train), self.batch_size, self.epochs)
         for indices in training:
             batch = train[indices]
             with products_in(context):
-                training.record(game.update_critics(batch))
+                penalty = penalty_of_step(training.step, self.gradient_penalty, self.penalty_every)
+                training.record(game.update_critics(batch, penalty))
                 if (training.step + 1) % self.critic_steps == 0:
                     game.update_generators(batch)
+                    if average is not None:
+                        average.update_parameters(game.networks["imputer"])
 
     def fill(self, batch: MaskedImages) -> Tensor:
         with evaluating(self.imputer), products_in(self.context):
@@ -172,7 +188,7 @@ class MisGAN(Batchwise):
     def new_game(self, shape: Shape) -> Game:
         """The game for images (C, H, W) before its first step."""
         with seeded(self.context, "weights"):
-            players = networks(shape, self.latent, self.width)
+            players = networks(shape, self.latent, self.width, self.architecture)
         adams: dict[str, torch.optim.Optimizer] = {}
         for name, network in players.items():
             rate = self.imputer_learning_rate if name.startswith("imput") else self.learning_rate

@@ -27,7 +27,7 @@ from bench.methods.nn.critics import PairCritic
 from bench.methods.nn.encoder import Encoder
 from bench.methods.nn.families import Shape, check_batch, is_digit
 from bench.methods.nn.generators import generator
-from bench.methods.nn.wgan import Inputs, distance, raise_distance
+from bench.methods.nn.wgan import Inputs, distance, penalty_of_step, raise_distance
 from bench.methods.noise import normal_noise_for
 from bench.methods.optimisation import adam, descend, evaluating, fixed, products_in, seeded, set_rate
 from bench.methods.settings import Count, Positive, Weight, on_photos
@@ -86,8 +86,8 @@ class Game:
         generated = torch.sigmoid(self.decoder(z).float()) * masks[others]
         return (values, code), (generated, z)
 
-    def update_critic(self, batch: MaskedImages, masks: Tensor, penalty: float) -> Tensor:
-        """One step of the critic; the distance before it."""
+    def update_critic(self, batch: MaskedImages, masks: Tensor, penalty: float | None) -> Tensor:
+        """One step of the critic; the distance before it. `penalty` is as in `raise_distance`."""
         with torch.no_grad():
             real, fake = self.pairs(batch, masks)
             if not is_digit(batch.shape):
@@ -116,6 +116,7 @@ class PBiGAN(Batchwise):
         rising_weight: whether that weight rises: 0 for a twentieth of the epochs, then a straight line up.
         own_batch: whether encoder and decoder get a batch of their own; if not, the critic's last one.
         gradient_penalty: its weight in the critic's loss.
+        penalty_every: in each so many critic updates one has the penalty, with so many times its weight.
         critic_steps: critic updates to one update of encoder and decoder.
         latent, width: length of the codes; channels of the convolutions next to the image.
         epochs, batch_size: the schedule.
@@ -127,6 +128,7 @@ class PBiGAN(Batchwise):
     rising_weight: bool = True
     own_batch: bool = False
     gradient_penalty: Weight = 10.0
+    penalty_every: Count = 1
     critic_steps: Count = 5
     latent: Annotated[int, Ge(2)] = 128
     width: Count = 64
@@ -144,10 +146,12 @@ class PBiGAN(Batchwise):
         training = Training(context, vars(game), len(train), self.batch_size, self.epochs)
         for indices in training:
             batch, masks = train[indices], train.observed
-            turn = training.step % (self.critic_steps + self.own_batch)
+            cycle, turn = divmod(training.step, self.critic_steps + self.own_batch)
             with products_in(context):
                 if turn < self.critic_steps:
-                    apart = game.update_critic(batch, masks, self.gradient_penalty)
+                    updates = cycle * self.critic_steps + turn
+                    penalty = penalty_of_step(updates, self.gradient_penalty, self.penalty_every)
+                    apart = game.update_critic(batch, masks, penalty)
                 else:
                     apart = self._update_coders(game, batch, masks, training.epoch)
                 if turn == self.critic_steps - 1 and not self.own_batch:

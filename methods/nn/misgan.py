@@ -1,11 +1,13 @@
 """MisGAN's networks: three generators, of which the imputer is one, and their critics.
 
-The two families are those of `families`.
+The two families are those of `families`. Their code for MNIST has fully connected ones too.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
+from math import prod
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +16,23 @@ from bench.methods.nn.critics import ImageCritic
 from bench.methods.nn.families import Shape, is_digit
 from bench.methods.nn.generators import generator
 
+Architecture = Literal["convolutional", "dense"]
 
-def networks(shape: Shape, latent: int, width: int) -> dict[str, nn.Module]:
+
+def networks(
+    shape: Shape, latent: int, width: int, architecture: Architecture = "convolutional"
+) -> dict[str, nn.Module]:
     """Three generators and a critic for each, for images (C, H, W)."""
     mask_shape = (1, *shape[1:])
+    if architecture == "dense":
+        return {
+            "data_generator": dense_generator(latent, shape),
+            "missingness_generator": dense_generator(latent, mask_shape),
+            "imputer": dense_imputer(shape),
+            "data_critic": DenseCritic(shape),
+            "mask_critic": DenseCritic(mask_shape),
+            "imputation_critic": DenseCritic(shape),
+        }
     return {
         "data_generator": generator(latent, shape, width),
         "missingness_generator": generator(latent, mask_shape, width),
@@ -28,15 +43,45 @@ def networks(shape: Shape, latent: int, width: int) -> dict[str, nn.Module]:
     }
 
 
+def dense_generator(latent: int, shape: Shape) -> nn.Sequential:
+    """Codes (N, latent) -> images (N, C, H, W), unbounded: hidden layers of 256 and 512, ReLU."""
+    widths = [latent, 256, 512, prod(shape)]
+    return nn.Sequential(*_layers(widths), nn.Unflatten(1, shape))
+
+
+class DenseCritic(nn.Module):
+    """Images (N, C, H, W) -> scores (N,): hidden layers of 512, 256 and 128, ReLU."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), *_layers([prod(shape), 512, 256, 128, 1]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.layers(images)
+        return scores[:, 0]
+
+
+def _layers(widths: list[int]) -> list[nn.Module]:
+    """Linear layers with a ReLU between each two."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return layers[:-1]
+
+
 def imputer(shape: Shape, width: int) -> nn.Sequential:
     """Filled images (N, C, H, W) -> images in (0, 1) of the same shape.
 
     28x28: an MLP with three hidden layers of 784, ReLU. Otherwise: a U-Net.
     """
-    channels, height, breadth = shape
     if not is_digit(shape):
-        return nn.Sequential(UNet(channels, width), nn.Sigmoid())
-    values, hidden = channels * height * breadth, height * breadth
+        return nn.Sequential(UNet(shape[0], width), nn.Sigmoid())
+    return dense_imputer(shape)
+
+
+def dense_imputer(shape: Shape) -> nn.Sequential:
+    """Filled images (N, C, H, W) -> images in (0, 1): three hidden layers as wide as a channel, ReLU."""
+    values, hidden = prod(shape), shape[1] * shape[2]
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(values, hidden),

@@ -64,14 +64,29 @@ def raise_distance(
     optimiser: torch.optim.Optimizer,
     real: Inputs,
     fake: Inputs,
-    penalty: float,
+    penalty: float | None,
     generator: torch.Generator,
 ) -> Tensor:
     """One critic update: descend -distance + penalty * gradient penalty.
+
+    Args:
+        penalty: its weight; None leaves it out.
 
     Returns:
         The distance before the update, a scalar without gradient.
     """
     apart = distance(critic, real, fake)
-    descend(optimiser, penalty * gradient_penalty(critic, real, fake, generator) - apart)
+    if penalty is None:
+        descend(optimiser, -apart)
+    else:
+        descend(optimiser, penalty * gradient_penalty(critic, real, fake, generator) - apart)
     return apart.detach()
+
+
+def penalty_of_step(step: int, weight: float, every: int) -> float | None:
+    """The weight of the penalty in a critic step, counted from 0: `every` times as much in each `every`-th.
+
+    Karras et al., "Analyzing and improving the image quality of StyleGAN", CVPR 2020, call it lazy
+    regularisation.
+    """
+    return weight * every if step % every == 0 else None

@@ -24,7 +24,7 @@ from bench.methods.misgan import (
 )
 from bench.methods.nn.critics import ImageCritic
 from bench.methods.nn.generators import generator
-from bench.methods.nn.misgan import imputer
+from bench.methods.nn.misgan import imputer, networks
 from bench.methods.nn.wgan import Inputs
 from bench.plugins.checkpoints import DiskCheckpoints
 from tests.methods.adversarial import (
@@ -147,7 +147,7 @@ def test_the_imputer_and_its_critic_have_a_rate_of_their_own() -> None:
 def test_each_update_moves_its_own_networks() -> None:
     game, batch = new_game(), made_images((1, 28, 28))[:8]
     before = weights_of(game.networks)
-    game.update_critics(batch)
+    game.update_critics(batch, 10.0)
     assert changed(before, game.networks) == {"data_critic", "mask_critic", "imputation_critic"}
     before = weights_of(game.networks)
     game.update_generators(batch)
@@ -157,14 +157,25 @@ def test_each_update_moves_its_own_networks() -> None:
 def test_who_is_updated_when(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 
-    def critics(game: Game, batch: MaskedImages) -> dict[str, Tensor]:
-        calls.append("critics")
+    def critics(game: Game, batch: MaskedImages, penalty: float | None) -> dict[str, Tensor]:
+        calls.append("critics" if penalty is None else f"critics, penalty {penalty:g}")
         return {}
 
     monkeypatch.setattr(Game, "update_critics", critics)
     monkeypatch.setattr(Game, "update_generators", lambda game, batch: calls.append("generators"))
-    MisGAN(**SMALL | {"epochs": 2}, critic_steps=3).fit(made_images((1, 28, 28), count=28), FitContext())
-    assert calls == ["critics", "critics", "critics", "generators"] * 2
+    method = MisGAN(**SMALL | {"epochs": 2}, critic_steps=3, penalty_every=2)
+    method.fit(made_images((1, 28, 28), count=28), FitContext())
+    penalised = "critics, penalty 20"
+    assert calls == [
+        penalised,
+        "critics",
+        penalised,
+        "generators",
+        "critics",
+        penalised,
+        "critics",
+        "generators",
+    ]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -178,7 +189,7 @@ def test_what_each_critic_compares(shape: tuple[int, int, int], monkeypatch: pyt
         return torch.tensor(0.0)
 
     monkeypatch.setattr("bench.methods.misgan.raise_distance", compare)
-    game.update_critics(batch)
+    game.update_critics(batch, 10.0)
     observed, channels = batch.observed, shape[0]
     seen = observed.expand(8, channels, -1, -1)
     real, fake = pairs["data_critic"]
@@ -225,6 +236,55 @@ def test_a_stopped_fit_resumes_to_the_same_weights(tmp_path: Path, steps: int) -
     resumed.fit(images, FitContext(checkpoints=DiskCheckpoints(tmp_path)))
     assert not changed(weights_of({"imputer": whole.imputer}), {"imputer": resumed.imputer})
     assert torch.equal(resumed.impute(images), whole.impute(images))
+
+
+def test_the_dense_networks_have_the_sizes_of_the_authors_code() -> None:
+    players = networks((1, 28, 28), 128, 64, "dense")
+
+    def widths(name: str) -> list[int]:
+        linear = [layer for layer in players[name].modules() if isinstance(layer, nn.Linear)]
+        return [linear[0].in_features, *(layer.out_features for layer in linear)]
+
+    for kind in ("data", "missingness"):
+        assert widths(f"{kind}_generator") == [128, 256, 512, 784]
+    for kind in ("data", "mask", "imputation"):
+        assert widths(f"{kind}_critic") == [784, 512, 256, 128, 1]
+    x = torch.rand(3, 1, 28, 28)
+    assert players["data_critic"](x).shape == (3,) and players["imputer"](x).shape == x.shape
+    # No two layers follow each other without a ramp, and no ramp is at the end.
+    values = [type(layer) for layer in players["data_critic"].modules() if not list(layer.children())]
+    assert values == [nn.Flatten, *[nn.Linear, nn.ReLU] * 3, nn.Linear]
+
+
+def test_the_average_is_that_of_the_imputer_s_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: the first update's weights, then 0.75 of the old average and 0.25 of the new weights."""
+    seen: list[dict[str, Tensor]] = []
+    update = Game.update_generators
+
+    def watched(game: Game, batch: MaskedImages) -> None:
+        update(game, batch)
+        seen.append({name: each.clone() for name, each in game.networks["imputer"].state_dict().items()})
+
+    monkeypatch.setattr(Game, "update_generators", watched)
+    method = MisGAN(**SMALL | {"epochs": 2}, critic_steps=2, average=0.75)
+    method.fit(made_images((1, 28, 28), count=32), FitContext())
+    expected = seen[0]
+    for weights in seen[1:]:
+        expected = {name: 0.75 * each + 0.25 * weights[name] for name, each in expected.items()}
+    assert len(seen) == 4
+    for name, each in method.imputer.state_dict().items():
+        torch.testing.assert_close(each, expected[name], msg=name)
+
+
+@pytest.mark.parametrize("settings", [{"average": 0.9}, {"architecture": "dense", "penalty_every": 2}])
+def test_a_stopped_fit_with_other_settings_resumes_too(tmp_path: Path, settings: dict[str, Any]) -> None:
+    whole = MisGAN(**SMALL | {"epochs": 2} | settings, critic_steps=2)
+    images = made_images((1, 28, 28), count=32)
+    whole.fit(images, FitContext())
+    again = MisGAN(**SMALL | {"epochs": 2} | settings, critic_steps=2)
+    interrupted_fit(MisGAN(**SMALL | {"epochs": 2} | settings, critic_steps=2), images, tmp_path, 5)
+    again.fit(images, FitContext(checkpoints=DiskCheckpoints(tmp_path)))
+    assert torch.equal(whole.impute(images), again.impute(images))
 
 
 @pytest.mark.learns

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.methods.nn.double_backward import Conv2d
-from bench.methods.nn.wgan import distance, gradient_penalty, raise_distance
+from bench.methods.nn.wgan import distance, gradient_penalty, penalty_of_step, raise_distance
 from bench.methods.optimisation import adam, descend, fixed
 
 
@@ -175,3 +175,28 @@ def test_a_fixed_critic_costs_no_gradient_of_its_weights(monkeypatch: pytest.Mon
         descend(torch.optim.SGD(maker.parameters(), lr=1.0), loss())
     assert torch.allclose(maker.weight, before - expected, atol=1e-6)
     assert all(weight.requires_grad for weight in critic.parameters())
+
+
+def test_a_penalty_in_each_third_step_weighs_three_times_as_much() -> None:
+    assert [penalty_of_step(step, 10.0, 3) for step in range(5)] == [30.0, None, None, 30.0, None]
+    assert [penalty_of_step(step, 10.0, 1) for step in range(3)] == [10.0] * 3
+
+
+@pytest.mark.parametrize("penalty", [None, 2.5])
+def test_a_critic_step_descends_what_it_says(penalty: float | None) -> None:
+    """By plain autograd on a copy, one step of gradient descent."""
+    torch.manual_seed(0)
+    critic = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1), nn.Flatten(0))
+    real, fake = torch.rand(2, 5, 1, 2, 2)
+    before = [weight.detach().clone() for weight in critic.parameters()]
+    coefficients = torch.rand(5, generator=torch.Generator().manual_seed(3)).view(5, 1, 1, 1)
+    loss = critic(fake).mean() - critic(real).mean()
+    if penalty is not None:
+        between = (coefficients * real + (1 - coefficients) * fake).requires_grad_()
+        (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+        loss = loss + penalty * ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+    slopes = torch.autograd.grad(loss, list(critic.parameters()))
+    optimiser = torch.optim.SGD(critic.parameters(), 0.1)
+    raise_distance(critic, optimiser, (real,), (fake,), penalty, torch.Generator().manual_seed(3))
+    for weight, old, slope in zip(critic.parameters(), before, slopes, strict=True):
+        torch.testing.assert_close(weight.detach(), old - 0.1 * slope)
