@@ -20,7 +20,7 @@ from torch.nn import functional
 from bench.images import MaskedImages
 from bench.imputer import FitContext
 from bench.methods.batchwise import Batchwise
-from bench.methods.nn.averaged import Share, averaged
+from bench.methods.nn.averaged import Average, Share
 from bench.methods.nn.families import Shape, check_batch
 from bench.methods.nn.misgan import Architecture, networks
 from bench.methods.nn.wgan import Critic, penalty_of_step, raise_distance
@@ -161,15 +161,16 @@ class MisGAN(Batchwise):
     imputer_learning_rate: Positive = 2e-4
 
     def fit(self, train: MaskedImages, context: FitContext) -> None:
-        check_batch(train.shape, min(self.batch_size, len(train)))
+        if self.architecture == "convolutional":
+            check_batch(train.shape, min(self.batch_size, len(train)))
         self.context = context
         train = train.to(context.device)
         game = self.new_game(train.shape)
         self.imputer = game.networks["imputer"]
         parts: dict[str, Any] = {**game.networks, **game.adams, "noise": game.noise}
-        average = averaged(self.imputer, self.average) if self.average else None
+        average = Average(self.imputer, self.average) if self.average else None
         if average is not None:
-            self.imputer, parts["average"] = average.module, average
+            self.imputer, parts["average"] = average.network, average
         training = Training(context, parts, len(train), self.batch_size, self.epochs)
         for indices in training:
             batch = train[indices]
@@ -179,7 +180,7 @@ class MisGAN(Batchwise):
                 if (training.step + 1) % self.critic_steps == 0:
                     game.update_generators(batch)
                     if average is not None:
-                        average.update_parameters(game.networks["imputer"])
+                        average.update(game.networks["imputer"])
 
     def fill(self, batch: MaskedImages) -> Tensor:
         with evaluating(self.imputer), products_in(self.context):

@@ -266,14 +266,25 @@ def test_the_average_is_that_of_the_imputer_s_updates(monkeypatch: pytest.Monkey
         seen.append({name: each.clone() for name, each in game.networks["imputer"].state_dict().items()})
 
     monkeypatch.setattr(Game, "update_generators", watched)
+    context, plain = FitContext(), FitContext()
     method = MisGAN(**SMALL | {"epochs": 2}, critic_steps=2, average=0.75)
-    method.fit(made_images((1, 28, 28), count=32), FitContext())
+    method.fit(made_images((1, 28, 28), count=32), context)
     expected = seen[0]
     for weights in seen[1:]:
         expected = {name: 0.75 * each + 0.25 * weights[name] for name, each in expected.items()}
     assert len(seen) == 4
     for name, each in method.imputer.state_dict().items():
         torch.testing.assert_close(each, expected[name], msg=name)
+    MisGAN(**SMALL).fit(made_images((1, 28, 28), count=32), plain)
+    assert context.facts["parameters"] == plain.facts["parameters"], "an average has no parameters of its own"
+
+
+@pytest.mark.parametrize("shape", [(1, 30, 30), (3, 32, 32)])
+def test_dense_networks_take_any_size_and_single_images(shape: tuple[int, int, int]) -> None:
+    images = made_images(shape, count=1)
+    method = MisGAN(**SMALL, critic_steps=1, architecture="dense")
+    method.fit(images, FitContext())
+    assert check_imputation(method, images).shape == (1, *shape)
 
 
 @pytest.mark.parametrize("settings", [{"average": 0.9}, {"architecture": "dense", "penalty_every": 2}])
