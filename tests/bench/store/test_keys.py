@@ -19,7 +19,7 @@ SCHEMAS = Path(__file__).parent / "schemas"
 EXPERIMENTS = Path(__file__).parents[3] / "results" / "experiments"
 OLD = "sha256:" + "1" * 64
 TODAY = "ast:" + "2" * 64
-PARTS = {
+PARTS: dict[str, Any] = {
     "protocol": 1,
     "settings": {"epochs": 3, "rate": 1e-05, "bold": True},
     "seed": 7,
@@ -42,7 +42,7 @@ def document() -> dict[str, Any]:
         "key": key_of(source=OLD, **PARTS),
         "protocol": 1,
         "cell": {"method": "flow", "seed": 7},
-        "method": {"settings": PARTS["settings"], "source": OLD},
+        "method": {"settings": {**PARTS["settings"]}, "source": OLD},
         "problem": {"fingerprint": "sha256:3", "observed": "sha256:4"},
     }
 
